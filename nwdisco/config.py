@@ -1,0 +1,200 @@
+"""Every setting and every figure of the protocol, once: its default, its unit, and what changing it costs.
+
+Settings come from the environment (twelve-factor). The figures below them are part of the LAN protocol
+(docs/protocol.md): all beacons of a network share them, so they are not settings.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import SettingError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+
+class _Forever:
+    """The type of FOREVER: the `wait_for_s` that never runs out."""
+
+    def __repr__(self) -> str:
+        return "<Forever>"
+
+
+FOREVER: Final = _Forever()
+
+# --- settings: name, environment variable, default, what it does and what it costs ------------------------
+
+SETTINGS: Final = (
+    (
+        "port",
+        "NWDISCO_PORT",
+        "26300",
+        "UDP port of the LAN. Beacons with different ports know nothing of each other.",
+    ),
+    (
+        "group",
+        "NWDISCO_GROUP",
+        "239.255.26.30",
+        "IPv4 multicast group of the LAN; administrative scope (RFC 2365), never routed to the internet.",
+    ),
+    (
+        "interfaces",
+        "NWDISCO_INTERFACES",
+        "",
+        "Interfaces to use, by name, with commas; empty: all that are up. Fewer: less traffic, fewer machines found."
+        " `lo` keeps everything on this machine.",
+    ),
+    (
+        "runtime_dir",
+        "NWDISCO_RUNTIME_DIR",
+        "",
+        "Directory of the beacon's socket; empty: the user's own. Programs find each other only with the same one.",
+    ),
+    (
+        "idle_s",
+        "NWDISCO_IDLE_S",
+        "60",
+        "Seconds after which a beacon started by a program ends, when no program uses it."
+        " Longer: the next program starts faster. Shorter: less memory held.",
+    ),
+)
+
+
+class Settings:
+    """The settings of one process, checked.
+
+    `from_environment` raises SettingError when a variable has a value that cannot be used.
+    """
+
+    port: int
+    group: str
+    interfaces: tuple[str, ...]
+    runtime_dir: str
+    idle_s: float
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        given = os.environ if environment is None else environment
+        text = {name: given.get(variable, "") or default for name, variable, default, _ in SETTINGS}
+        settings = cls()
+        settings.port = int(_number("NWDISCO_PORT", text["port"], 1, 65535, whole=True))
+        settings.group = _multicast_group(text["group"])
+        settings.interfaces = tuple(part.strip() for part in text["interfaces"].split(",") if part.strip())
+        settings.runtime_dir = text["runtime_dir"]
+        settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
+        return settings
+
+
+def _number(variable: str, text: str, low: float, high: float, whole: bool = False) -> float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = high + 1
+    if not low <= value <= high:
+        raise SettingError(f"{variable} is {text!r}: set it to a number from {low:g} to {high:g}, or unset it")
+    return value
+
+
+def _multicast_group(text: str) -> str:
+    parts = text.split(".")
+    valid = len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts)
+    if not valid or not 224 <= int(parts[0]) <= 239:
+        raise SettingError(f"NWDISCO_GROUP is {text!r}: set it to an address from 224.0.0.0 to 239.255.255.255")
+    return text
+
+
+# --- an advert's limits -----------------------------------------------------------------------------------
+
+TTL_S: Final = 5.0
+"""How long others keep an advert after they last heard its machine."""
+MIN_TTL_S: Final = 1.0
+"""Shorter lives need more beats a second: at 1 s, one every 0.28 s."""
+MAX_TTL_S: Final = 86_400.0
+MAX_NAME_BYTES: Final = 255
+"""UTF-8, as JSON. Name, address and properties of one advert always fit one datagram."""
+MAX_ADDRESS_BYTES: Final = 255
+MAX_PROPERTIES_BYTES: Final = 700
+"""Keys and values together, as JSON."""
+
+# --- the LAN protocol: times ------------------------------------------------------------------------------
+
+BEAT_S: Final = 1.38
+"""Seconds between beats, each drawn within 4 % of it. Shorter: a lost change is noticed sooner, more traffic."""
+BEAT_SHARE_OF_TTL: Final = 0.28
+"""A node whose shortest advert lives under 5 s beats this often in that life."""
+BROADCAST_EVERY: Final = 4
+"""Each so many beats go by broadcast too. More often: sooner healed where multicast is dropped, more traffic."""
+BROADCAST_AFTER_PROBE_S: Final = 30.0
+"""A node that is probed takes its multicast for lost, and broadcasts each beat for so long."""
+REPEATS_S: Final = (0.1, 0.2, 0.4, 0.6)
+"""Gaps between repeats of a change. More: loss is healed without an ask, at the price of traffic on every change."""
+ARRIVAL_WHO_S: Final = (0.0, 0.05, 0.15)
+"""When a newcomer asks who is here, counted from its start."""
+SETTLE_S: Final = 0.3
+"""How long a newcomer collects answers before it takes its list for complete ..."""
+SETTLE_LIMIT_S: Final = 1.0
+"""... and how long at most, when answers are still arriving."""
+SUSPECT_SHARE: Final = 0.6
+"""The part of its life after which a silent node is probed. Earlier: more probes on a lossy network."""
+PROBE_GAP_SHARE: Final = 0.11
+"""Next probe after this part of the life that is left: about 25 probes, faster towards the end."""
+PROBE_GAP_MIN_S: Final = 0.04
+LEAST_WAIT_S: Final = 0.001
+"""No timer is set for less: the last moment of a life is not cut into ever smaller parts."""
+PROBES_PER_S: Final = 200.0
+"""The budget of probes of one beacon. Lower: a power cut makes less traffic; higher: fewer false drops."""
+RETRY_UNKNOWN_S: Final = (0.04, 0.08, 0.16)
+"""Gaps between asks to an address that answered a newcomer and has not been heard from since."""
+RETRY_S: Final = (0.1, 0.2, 0.4, 0.8)
+"""Gaps between asks for the same missing changes; after the last, the next beat begins again."""
+MOVE_AFTER_S: Final = 4.0
+"""A node heard only from another address for so long has moved there."""
+SAME_QUESTION_S: Final = 0.02
+"""A newcomer's question within so long of the last one is its other copy, by broadcast after multicast."""
+ANSWER_AT_ONCE_NODES: Final = 16
+"""With so many nodes known, a newcomer's question is no longer answered at once, but at random ..."""
+ANSWER_SPREAD_S: Final = 0.0005
+"""... within this time for each of them ..."""
+ANSWER_SPREAD_LIMIT_S: Final = 0.1
+"""... and within this at most."""
+SAME_MOMENT_S: Final = 0.5
+"""Two adverts of a name that are closer in age than this count as made at the same moment."""
+
+# --- the LAN protocol: sizes, counts, rates ---------------------------------------------------------------
+
+MAX_DATAGRAM_BYTES: Final = 1400
+"""Fits an Ethernet frame inside most tunnels. What is longer is dropped."""
+MAX_NODES: Final = 4096
+MAX_ADVERTS_PER_NODE: Final = 20_000
+MAX_ADVERTS: Final = 200_000
+MAX_PENDING_CHANGES: Final = 4096
+"""Changes kept although one before them is missing, over all nodes (1.4 kB each)."""
+MAX_CONTACTS: Final = 8192
+"""Addresses whose proof is remembered; the one not heard longest goes first."""
+MAX_TOMBSTONES: Final = 1000
+"""Removed names that a node still tells of. Fewer: a node that missed more removals fetches everything."""
+ANSWER_PARTS: Final = 32
+"""Datagrams of an answer sent at once, then every ANSWER_GAP_S again: 4.5 MB/s. More overruns receivers."""
+ANSWER_GAP_S: Final = 0.01
+CHANGES_PER_S: Final = 200.0
+"""Changes told at once; past it they are gathered for CHANGE_GATHER_S into one datagram."""
+CHANGE_GATHER_S: Final = 0.005
+WHO_PADDING_BYTES: Final = 10
+"""Makes a question 32 bytes long: no shorter than its answer (28), no longer than the shortest beat that leads to one."""
+ARRIVAL_PADDING_BYTES: Final = 70
+"""A question to everyone is longer, and so is its answer: the newcomer may then ask three times for what follows."""
+FIRST_SEQUENCE: Final = 10_000
+"""Five digits from the start, so that the first beat is long enough to be answered without amplification."""
+
+# --- the control door -------------------------------------------------------------------------------------
+
+CONTROL_VERSION: Final = 1
+MAX_CONTROL_LINE: Final = 65_536
+"""Bytes of one request."""
+MAX_CONTROL_CONNECTIONS: Final = 4096
+MAX_WATCH_BACKLOG: Final = 4_000_000
+"""Bytes kept for a watcher that does not read; past it, the watcher is cut off and starts again."""
+MAX_ADVERTS_PER_PROGRAM: Final = 20_000

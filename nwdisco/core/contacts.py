@@ -1,0 +1,78 @@
+"""Contacts: which addresses have proved that they are who they seem, so that nobody can aim our answers at a victim.
+
+An address proves itself by sending back what only its owner can have received from us. Until then we never send it more
+bytes than came from it. The proof is a keyed hash of the address, so it costs no memory; what costs memory is bounded.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections import OrderedDict
+from hashlib import blake2s
+
+from .. import config
+
+Address = tuple[str, int]
+"""IPv4 address as text, port."""
+
+MAX_CREDIT = 4096
+"""Bytes that an unproved address can save up."""
+
+
+class Contact:
+    __slots__ = ("cookie", "credit", "proved", "who_at")
+
+    def __init__(self) -> None:
+        self.proved = False
+        self.credit = 0
+        """Bytes received and not yet answered, while unproved."""
+        self.cookie = ""
+        """What this address wants to see from us."""
+        self.who_at = float("-inf")
+        """When we last answered its question who is here."""
+
+
+class Contacts:
+    def __init__(self, secret: bytes) -> None:
+        """`secret`: at least 16 random bytes, new at every start."""
+        self._secret = secret
+        self._known: OrderedDict[Address, Contact] = OrderedDict()
+        self.nonce_for_all = self._hash(b"all")
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def heard(self, address: Address, size: int) -> Contact:
+        """So many bytes came from an address."""
+        contact = self._known.get(address)
+        if contact is None:
+            contact = self._known[address] = Contact()
+            if len(self._known) > config.MAX_CONTACTS:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(address)
+        if not contact.proved:
+            contact.credit = min(contact.credit + size, MAX_CREDIT)
+        return contact
+
+    def get(self, address: Address) -> Contact | None:
+        return self._known.get(address)
+
+    def proof_for(self, address: Address) -> str:
+        """The six characters that an address must show us: nonce and cookie in one."""
+        return self._hash(f"{address[0]}:{address[1]}".encode())
+
+    def may_send(self, address: Address, size: int) -> bool:
+        """Whether so many bytes may go to an address; they are taken from its credit."""
+        contact = self._known.get(address)
+        if contact is None:
+            return False
+        if contact.proved:
+            return True
+        if contact.credit < size:
+            return False
+        contact.credit -= size
+        return True
+
+    def _hash(self, text: bytes) -> str:
+        return urlsafe_b64encode(blake2s(text, key=self._secret, digest_size=6).digest()).decode()[:6]

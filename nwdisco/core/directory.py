@@ -1,0 +1,242 @@
+"""The directory: the adverts alive now, each on a lease.
+
+Everything that happens is a put, a renew, a remove or an expiry. A lease belongs to a holder: a program's connection
+(it lasts until it closes) or a node of the LAN (it lasts as long as the node is heard; each advert outlives that by
+its own time to live). Of several adverts of one name, the one advertised last is visible.
+
+Promises: `discover` costs the same whatever the size; a group costs its own size; subscribers hear of every change
+of what is visible, once, in order. It knows no socket and no clock: times are handed in.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from .. import config
+from .advert import Advert
+
+Kind = Literal["joined", "changed", "left"]
+MAX_RANK = 2**31
+BULK = 500
+"""From so many removals on, the sorted names are rebuilt once rather than mended name by name."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A change of what is visible; `advert` is the new one, for "left" the old one."""
+
+    kind: Kind
+    advert: Advert
+
+
+class _Lease:
+    """What one holder has put, and the time it was last heard (None: it lasts until removed)."""
+
+    __slots__ = ("adverts", "heard_at", "longest_ttl_s", "shortest_ttl_s")
+
+    def __init__(self, heard_at: float | None) -> None:
+        self.adverts: dict[str, Advert] = {}
+        self.heard_at = heard_at
+        self.measure()
+
+    def measure(self) -> None:
+        """The bounds on the time to live, afresh."""
+        lives = {advert.ttl_s for advert in self.adverts.values()}
+        self.shortest_ttl_s = min(lives, default=config.TTL_S)
+        self.longest_ttl_s = max(lives, default=config.TTL_S)
+
+
+class Directory:
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.on_event: list[Callable[[Event], None]] = []
+        """Called with every change of what is visible."""
+        self.on_own: list[Callable[[str, Advert | None], None]] = []
+        """Called when what this node itself says of a name changes; None: nothing any more."""
+        self._visible: dict[str, Advert] = {}
+        self._outranked: dict[str, list[Advert]] = {}
+        self._leases: dict[str, _Lease] = {}
+        self._names: list[str] = []
+        self._size = 0
+
+    # --- questions ---
+
+    def __len__(self) -> int:
+        """How many adverts are held, outranked ones included."""
+        return self._size
+
+    def get(self, name: str) -> Advert | None:
+        return self._visible.get(name)
+
+    def all(self) -> list[Advert]:
+        """All visible adverts in the order of their names."""
+        return [self._visible[name] for name in self._names]
+
+    def group(self, group: str, separator: str = "/") -> list[Advert]:
+        """The visible adverts whose names begin with the group and the separator, in the order of their names."""
+        return [self._visible[name] for name in self._names_with(group + separator)]
+
+    def held_by(self, holder: str) -> Iterable[Advert]:
+        lease = self._leases.get(holder)
+        return tuple(lease.adverts.values()) if lease else ()
+
+    def count_held_by(self, holder: str) -> int:
+        lease = self._leases.get(holder)
+        return len(lease.adverts) if lease else 0
+
+    def lives_of(self, holder: str) -> tuple[float, float]:
+        """The shortest and the longest time to live among a holder's adverts; the default where it has none."""
+        lease = self._leases.get(holder)
+        return (lease.shortest_ttl_s, lease.longest_ttl_s) if lease else (config.TTL_S, config.TTL_S)
+
+    def own(self, name: str) -> Advert | None:
+        """What this node itself says of a name: the last of its programs' adverts."""
+        return max((a for a in self._contenders(name) if a.node == self.node), key=_order, default=None)
+
+    def next_rank(self, name: str) -> int:
+        """The rank that makes an advert the last of its name."""
+        return min(max((a.rank for a in self._contenders(name)), default=-1) + 1, MAX_RANK)
+
+    # --- what happens ---
+
+    def put(self, advert: Advert, heard_at: float | None = None) -> bool:
+        """Add or replace a holder's advert of a name; False when the directory is full and nothing was changed."""
+        lease = self._leases.get(advert.holder)
+        before = lease.adverts.get(advert.name) if lease else None
+        if before is None and self._size >= config.MAX_ADVERTS:
+            return False
+        if lease is None:
+            lease = self._leases[advert.holder] = _Lease(heard_at)
+        own_before = self.own(advert.name) if advert.node == self.node else None
+        lease.adverts[advert.name] = advert
+        if len(lease.adverts) == 1 or (before is not None and before.ttl_s != advert.ttl_s):
+            lease.measure()
+        else:
+            lease.shortest_ttl_s = min(lease.shortest_ttl_s, advert.ttl_s)
+            lease.longest_ttl_s = max(lease.longest_ttl_s, advert.ttl_s)
+        self._size += before is None
+        self._replace(advert.name, before, advert)
+        if advert.node == self.node:
+            self._tell_own(advert.name, own_before)
+        else:
+            self._outbid(advert)
+        return True
+
+    def remove(self, holder: str, name: str) -> bool:
+        """Take back a holder's advert of a name; False when there was none."""
+        lease = self._leases.get(holder)
+        if lease is None or name not in lease.adverts:
+            return False
+        advert = lease.adverts.pop(name)
+        if not lease.adverts:
+            del self._leases[holder]
+        elif advert.ttl_s in (lease.shortest_ttl_s, lease.longest_ttl_s) and lease.shortest_ttl_s < lease.longest_ttl_s:
+            lease.measure()
+        self._size -= 1
+        own_before = self.own(name) if advert.node == self.node else None
+        self._replace(name, advert, None)
+        if advert.node == self.node:
+            self._tell_own(name, own_before)
+        return True
+
+    def remove_all(self, holder: str) -> None:
+        """The end of a lease: all that it held goes."""
+        self._remove_many(holder, [advert.name for advert in self.held_by(holder)])
+
+    def renew(self, holder: str, heard_at: float) -> None:
+        lease = self._leases.get(holder)
+        if lease is not None and lease.heard_at is not None:
+            lease.heard_at = heard_at
+
+    def expire(self, holder: str, now: float) -> bool:
+        """Drop a silent holder's adverts whose time to live has passed; True when there were any."""
+        lease = self._leases.get(holder)
+        if lease is None or lease.heard_at is None or now - lease.heard_at < lease.shortest_ttl_s:
+            return False
+        silence_s = now - lease.heard_at
+        self._remove_many(holder, [a.name for a in lease.adverts.values() if a.ttl_s <= silence_s])
+        return True
+
+    # --- inside ---
+
+    def _remove_many(self, holder: str, names: list[str]) -> None:
+        if len(names) < BULK:
+            for name in names:
+                self.remove(holder, name)
+            return
+        kept, self._names = self._names, []
+        for name in names:
+            self.remove(holder, name)
+        added, self._names = self._names, [name for name in kept if name in self._visible]
+        for name in added:
+            self._forget_name(name)
+            insort(self._names, name)
+
+    def _contenders(self, name: str) -> Iterator[Advert]:
+        visible = self._visible.get(name)
+        if visible is not None:
+            yield visible
+            yield from self._outranked.get(name, ())
+
+    def _replace(self, name: str, old: Advert | None, new: Advert | None) -> None:
+        """Swap one contender for a name and settle anew which is visible."""
+        seen = self._visible.get(name)
+        contenders = [a for a in self._contenders(name) if a is not old]
+        if new is not None:
+            contenders.append(new)
+        if not contenders:
+            if seen is not None:
+                del self._visible[name]
+                self._forget_name(name)
+                self._tell(Event("left", seen))
+            return
+        winner = max(contenders, key=_order)
+        self._visible[name] = winner
+        if len(contenders) > 1:
+            self._outranked[name] = [a for a in contenders if a is not winner]
+        else:
+            self._outranked.pop(name, None)
+        if seen is None:
+            insort(self._names, name)
+            self._tell(Event("joined", winner))
+        elif not winner.says_the_same_as(seen):
+            self._tell(Event("changed", winner))
+
+    def _outbid(self, foreign: Advert) -> None:
+        """Our own advert was made clearly later but ranks below one from elsewhere (after a split, say): raise it."""
+        mine = self.own(foreign.name)
+        if (
+            mine is not None
+            and mine.order < foreign.order
+            and mine.born > foreign.born + config.SAME_MOMENT_S
+            and foreign.rank < MAX_RANK
+        ):
+            self.put(msgspec.structs.replace(mine, rank=foreign.rank + 1))
+
+    def _tell(self, event: Event) -> None:
+        for subscriber in tuple(self.on_event):
+            subscriber(event)
+
+    def _tell_own(self, name: str, before: Advert | None) -> None:
+        now = self.own(name)
+        if now is not before:
+            for subscriber in tuple(self.on_own):
+                subscriber(name, now)
+
+    def _names_with(self, prefix: str) -> list[str]:
+        start = end = bisect_left(self._names, prefix)
+        while end < len(self._names) and self._names[end].startswith(prefix):
+            end += 1
+        return self._names[start:end]
+
+    def _forget_name(self, name: str) -> None:
+        place = bisect_left(self._names, name)
+        if place < len(self._names) and self._names[place] == name:
+            del self._names[place]
+
+
+def _order(advert: Advert) -> tuple[int, str, str]:
+    return advert.order

@@ -1,0 +1,312 @@
+"""The LAN protocol, sans I/O: datagrams and the time in; datagrams, directory changes and a wake-up time out.
+
+Each node tells everybody of its changes at once, and with each beat at which version its adverts are (telling.py). Who
+sees a version that it does not have asks for what is missing (peers.py). Who falls silent is probed, then dropped.
+docs/protocol.md is the specification.
+
+Promises, held by tests/test_simulator.py: without loss, a change is everywhere after one datagram; with 30 % loss, in 3 s; silent nodes are gone within 5.5 s, live ones never; halves of a split network agree 1.5 s after they are joined.
+The driver (beacon/links/lan.py) owns sockets and clock: it calls `receive` and `wake`, sends what is in `outbox`, and
+wakes it again at `due`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from random import Random
+from typing import Final, NamedTuple
+
+from .. import config
+from . import datagrams
+from .advert import Advert
+from .budget import Budget
+from .contacts import Address, Contacts
+from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Message, Who
+from .directory import Directory
+from .peers import Peer, Peers
+from .telling import Teller
+from .timers import Timers
+
+EVERYONE: Final = "everyone"
+"""By multicast and by broadcast."""
+MULTICAST: Final = "multicast"
+
+
+class Send(NamedTuple):
+    data: bytes
+    to: str | Address
+    """EVERYONE, MULTICAST or an address."""
+
+
+class Lan:
+    def __init__(self, directory: Directory, random: Random, now: float) -> None:
+        """Takes part under the directory's node id. `random` gives jitter and the secret of the proofs."""
+        self.outbox: deque[Send] = deque()
+        self.counters: Counter[str] = Counter()
+        """What was received, and what was dropped or held back, by reason."""
+        self.node = directory.node
+        self.peers = Peers(directory)
+        self.contacts = Contacts(random.randbytes(32))
+        self._directory = directory
+        self._random = random
+        self._timers = Timers()
+        self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
+        self._started_at = now
+        self._probes_left = Budget(config.PROBES_PER_S, now)
+
+    @property
+    def due(self) -> float | None:
+        """When `wake` wants to be called."""
+        return self._timers.due
+
+    def settled(self, now: float) -> bool:
+        """Whether what is on the LAN is known by now, as far as one can know."""
+        age_s = now - self._started_at
+        return age_s >= config.SETTLE_LIMIT_S or (age_s >= config.SETTLE_S and not self.peers.any_behind())
+
+    # --- what the driver calls ---
+
+    def start(self, now: float) -> None:
+        """Say that we are here, and ask who else is."""
+        self._teller.start_beating(now)
+        for delay_s in config.ARRIVAL_WHO_S:
+            self._timers.at(now + delay_s, self._ask_everyone)
+
+    def wake(self, now: float) -> None:
+        self._timers.run(now)
+
+    def stop(self) -> None:
+        """Say goodbye; nothing more is to be sent after it."""
+        self._teller.bye()
+
+    def own_change(self, name: str, advert: Advert | None, now: float) -> None:
+        """This node's programs say something new of a name: tell everybody, at once unless there is very much."""
+        self._teller.write(name, advert, now)
+
+    def moved(self, now: float) -> None:
+        """This machine's own addresses have changed: others reach it where the next change comes from."""
+        self._teller.moved(now)
+        self._ask_everyone(now)
+
+    def receive(self, data: bytes, source: Address, now: float, direct: bool = False) -> None:
+        """A datagram arrived; `direct`: sent to us alone. Whatever it holds, this does not raise."""
+        try:
+            message = datagrams.decode(data)
+        except Foreign:
+            self.counters["foreign"] += 1
+            return
+        except Malformed:
+            self.counters["malformed"] += 1
+            return
+        if self._is_our_own(message):
+            return
+        self.counters["received"] += 1
+        self.contacts.heard(source, len(data))
+        self._take(message, source, now, direct)
+
+    # --- what arrives ---
+
+    def _is_our_own(self, message: Message) -> bool:
+        """What we send to everyone, we hear as well."""
+        if isinstance(message, Beat | Change | Bye):
+            return message.node == self.node
+        return isinstance(message, Who) and message.nonce == self.contacts.nonce_for_all
+
+    def _take(self, message: Message, source: Address, now: float, direct: bool) -> None:
+        if isinstance(message, Beat):
+            self._take_beat(message, source, now)
+        elif isinstance(message, Change):
+            self._take_change(message, source, now)
+        elif isinstance(message, Who):
+            self._take_who(message, source, now, direct)
+        elif isinstance(message, Key):
+            self._take_key(message, source, now)
+        elif isinstance(message, Ask):
+            self._take_ask(message, source, now)
+        else:
+            self._take_bye(message, source)
+
+    def _take_beat(self, beat: Beat, source: Address, now: float) -> None:
+        peer = self._hear(beat.node, beat.seq, source, now)
+        if peer is None:
+            return
+        if beat.version >= peer.latest:
+            peer.latest, peer.count = beat.version, beat.count
+        if beat.count == 0 and beat.version > peer.version:
+            self.peers.emptied(peer, beat.version)
+        elif peer.behind:
+            self._chase(peer, now)
+
+    def _take_change(self, change: Change, source: Address, now: float) -> None:
+        peer = self._hear(change.node, change.seq, source, now)
+        if peer is None:
+            return
+        if change.place > peer.place:
+            peer.place = change.place
+            if source != peer.address:
+                self.peers.move(peer, source, now)
+        self.counters["over_limit"] += self.peers.follow(peer, change, now)
+        if peer.behind:
+            self._chase(peer, now)
+
+    def _take_who(self, who: Who, source: Address, now: float, direct: bool) -> None:
+        padding = " " * (len(who.padding) - config.WHO_PADDING_BYTES)
+        key = datagrams.encode(Key(who.nonce, self.contacts.proof_for(source), padding))
+        if direct:
+            self._teller.broadcast_for_a_while(now)
+            self._send(key, source)
+            return
+        contact = self.contacts.get(source)
+        if contact is None or now - contact.who_at < config.SAME_QUESTION_S:
+            return
+        contact.who_at = now
+        if len(self.peers) < config.ANSWER_AT_ONCE_NODES:
+            self._send(key, source)
+        else:
+            spread_s = min(len(self.peers) * config.ANSWER_SPREAD_S, config.ANSWER_SPREAD_LIMIT_S)
+            self._timers.at(now + self._random.uniform(0, spread_s), lambda _now: self._send(key, source))
+
+    def _take_key(self, key: Key, source: Address, now: float) -> None:
+        contact = self.contacts.get(source)
+        peer = self.peers.at(source)
+        asked_it_alone = key.nonce == self.contacts.proof_for(source)
+        if contact is None or not (asked_it_alone or key.nonce == self.contacts.nonce_for_all):
+            self.counters["unproved"] += 1
+            return
+        contact.cookie = key.cookie
+        if asked_it_alone:
+            contact.proved = True
+            if peer is not None:
+                if now - peer.heard_at > config.SUSPECT_SHARE * config.TTL_S:
+                    peer.seq = -1  # it lives: whatever sequence number somebody made us believe is void
+                self._alive(peer, now)
+        if peer is None:
+            self._ask_unknown(source, key.cookie, 0, now)
+        elif peer.behind:
+            self._ask(peer, key.cookie)
+
+    def _take_ask(self, ask: Ask, source: Address, now: float) -> None:
+        contact = self.contacts.get(source)
+        if contact is None or ask.cookie != self.contacts.proof_for(source):
+            self.counters["unproved"] += 1
+            return
+        contact.proved = True
+        self._teller.answer(source, ask.since, ask.until, now)
+
+    def _take_bye(self, bye: Bye, source: Address) -> None:
+        peer = self.peers.get(bye.node)
+        if peer is not None and bye.seq > peer.seq and source in (peer.address, peer.elsewhere):
+            peer.seq = bye.seq
+            self.peers.forget(peer)
+
+    # --- who is there ---
+
+    def _hear(self, node: str, seq: int, source: Address, now: float) -> Peer | None:
+        """The node behind a datagram, with its address and its signs of life brought up to date; None: not heeded."""
+        peer = self.peers.get(node)
+        if peer is None:
+            if seq <= self.peers.seq_of_departed(node):
+                self.counters["late"] += 1
+                return None
+            peer = self.peers.meet(node, source, now)
+            if peer is None:
+                self.counters["over_limit"] += 1
+                return None
+            self._watch_in(config.SUSPECT_SHARE * config.TTL_S, peer, now)
+        if source == peer.address:
+            peer.address_at = now
+        elif now - peer.address_at > config.MOVE_AFTER_S:
+            self.peers.move(peer, source, now)
+        else:
+            peer.elsewhere = source
+        if seq > peer.seq:
+            peer.seq = seq
+            self._alive(peer, now)
+        return peer
+
+    def _alive(self, peer: Peer, now: float) -> None:
+        peer.heard_at = now
+        self._directory.renew(peer.node, now)
+
+    def _watch_in(self, seconds: float, peer: Peer, now: float) -> None:
+        self._timers.at(now + max(seconds, config.LEAST_WAIT_S), lambda later: self._watch(peer, later))
+
+    def _watch(self, peer: Peer, now: float) -> None:
+        """Once in a while for each peer: has it fallen silent? Then probe it, then let its adverts expire."""
+        if self.peers.get(peer.node) is not peer:
+            return
+        if self._directory.expire(peer.node, now):
+            self.peers.start_again(peer)  # should it be heard again, what expired is to be fetched
+        silence_s = now - peer.heard_at
+        shortest_s, longest_s = self._directory.lives_of(peer.node)
+        if silence_s >= longest_s:
+            self.peers.forget(peer)
+            return
+        life_s = shortest_s if silence_s < shortest_s else longest_s
+        if silence_s < config.SUSPECT_SHARE * life_s:
+            self._watch_in(peer.heard_at + config.SUSPECT_SHARE * life_s - now, peer, now)
+        else:
+            left_s = peer.heard_at + life_s - now
+            self._watch_in(min(left_s, self._probe(peer, left_s, now)), peer, now)
+
+    def _probe(self, peer: Peer, left_s: float, now: float) -> float:
+        """Ask a silent peer whether it lives; seconds until the next probe."""
+        if not self._probes_left.take(now):
+            self.counters["probes_put_off"] += 1
+            return config.PROBE_GAP_MIN_S
+        self._send_who(peer.address)
+        if peer.elsewhere is not None:
+            self._send_who(peer.elsewhere)
+        return max(config.PROBE_GAP_MIN_S, config.PROBE_GAP_SHARE * left_s)
+
+    # --- fetching what is missing ---
+
+    def _chase(self, peer: Peer, now: float) -> None:
+        """Get what a peer has and we have not, unless that is under way."""
+        if not peer.chasing:
+            peer.chasing, peer.tries = True, 0
+            self._pursue(peer, now)
+
+    def _pursue(self, peer: Peer, now: float) -> None:
+        if self.peers.get(peer.node) is not peer or not peer.behind or peer.tries == len(config.RETRY_S):
+            peer.chasing = False
+            return
+        if peer.tries and now - peer.progress_at < config.RETRY_S[0] / 2:
+            peer.tries = 1  # the answer is coming in
+        else:
+            contact = self.contacts.get(peer.address)
+            if contact is None or not contact.cookie or peer.tries == len(config.RETRY_S) - 1:
+                self._send_who(peer.address)  # its key will make us ask
+            else:
+                self._ask(peer, contact.cookie)
+            peer.tries += 1
+        self._timers.at(now + config.RETRY_S[peer.tries - 1], lambda later: self._pursue(peer, later))
+
+    def _ask_unknown(self, address: Address, cookie: str, tries: int, now: float) -> None:
+        """Somebody answered our question to everyone: ask until it is heard who that is, and what it has."""
+        if self.peers.at(address) is None and tries < len(config.RETRY_UNKNOWN_S):
+            self._send(datagrams.encode(Ask(cookie, 0, 0)), address)
+            again_at = now + config.RETRY_UNKNOWN_S[tries]
+            self._timers.at(again_at, lambda later: self._ask_unknown(address, cookie, tries + 1, later))
+
+    def _ask(self, peer: Peer, cookie: str) -> None:
+        self._send(datagrams.encode(Ask(cookie, peer.version, min(peer.early, default=0))), peer.address)
+
+    # --- sending ---
+
+    def _ask_everyone(self, now: float) -> None:
+        who = Who(self.contacts.nonce_for_all, " " * config.ARRIVAL_PADDING_BYTES)
+        self._send_all(datagrams.encode(who), True)
+
+    def _send_who(self, address: Address) -> None:
+        who = Who(self.contacts.proof_for(address), " " * config.WHO_PADDING_BYTES)
+        self._send(datagrams.encode(who), address)
+
+    def _send_all(self, data: bytes, both: bool) -> None:
+        self.outbox.append(Send(data, EVERYONE if both else MULTICAST))
+
+    def _send(self, data: bytes, address: Address) -> None:
+        """To one address, if it has proved itself or sent us as much."""
+        if self.contacts.may_send(address, len(data)):
+            self.outbox.append(Send(data, address))
+        else:
+            self.counters["withheld"] += 1

@@ -1,0 +1,190 @@
+"""Telling: what this node says to the LAN of itself, and when.
+
+A change goes out at once and is repeated a few times; a beat says every now and then which version is the latest; an
+answer tells one asker what it missed. What is heard from others is lan.py's business.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from .. import config
+from . import datagrams
+from .advert import Advert
+from .budget import Budget
+from .contacts import Address
+from .datagrams import Beat, Bye
+from .journal import Journal
+from .timers import Timers
+
+HEADER_ROOM: Final = 140
+"""Bytes of a change datagram that its entries cannot have."""
+
+
+class Teller:
+    def __init__(
+        self,
+        node: str,
+        timers: Timers,
+        random: Random,
+        to_all: Callable[[bytes, bool], None],
+        to_one: Callable[[bytes, Address], None],
+        now: float,
+    ) -> None:
+        """`to_all(data, both)` sends by multicast, and by broadcast too if `both`."""
+        self.node = node
+        self.journal = Journal()
+        self._timers = timers
+        self._random = random
+        self._to_all = to_all
+        self._to_one = to_one
+        self._seq = config.FIRST_SEQUENCE
+        self._place = 0
+        self._beats = 0
+        self._beat_at = now
+        self._broadcast_until = now
+        self._announced = 0
+        """The version that everybody was told of."""
+        self._announce_planned = False
+        self._announces_left = Budget(config.CHANGES_PER_S, now)
+        self._repeating = False
+        self._repeat_step = 0
+        self._answers: deque[tuple[Address, int, int]] = deque()
+        """Who is being answered: after which version, up to which."""
+        self._answering = False
+
+    # --- changes ---
+
+    def write(self, name: str, advert: Advert | None, now: float) -> None:
+        """Our programs say something new of a name (None: nothing any more)."""
+        self.journal.write(name, advert, now)
+        if advert is not None and advert.ttl_s < config.TTL_S:
+            self._plan_beat(min(self._beat_at, now + advert.ttl_s * config.BEAT_SHARE_OF_TTL))
+        self._announce_soon(now)
+
+    def moved(self, now: float) -> None:
+        """Our own addresses have changed: the next change shows everybody where we are now."""
+        self._place += 1
+        self.journal.turn_page()
+        self._announce_soon(now)
+
+    def _announce_soon(self, now: float) -> None:
+        if self._announce_planned:
+            return
+        if self._announces_left.take(now):
+            self._announce(now)
+        else:
+            self._announce_planned = True
+            self._timers.at(now + config.CHANGE_GATHER_S, self._announce)
+
+    def _announce(self, now: float) -> None:
+        """Tell everybody what changed since we last did."""
+        self._announce_planned = False
+        for data, reached in self._changes(self._announced, self.journal.version, now, config.ANSWER_PARTS):
+            self._to_all(data, True)
+            self._announced = reached
+        if self._announced < self.journal.version:
+            self._announce_planned = True
+            self._timers.at(now + config.ANSWER_GAP_S, self._announce)
+        self._repeat_step = 0
+        if not self._repeating:
+            self._repeating = True
+            self._timers.at(now + config.REPEATS_S[0], self._repeat)
+
+    def _repeat(self, now: float) -> None:
+        """Tell again what changed lately: whoever lost the first datagram has the change all the same."""
+        since = self.journal.version_before(now - sum(config.REPEATS_S) - 0.1, most=40)
+        for data, _ in self._changes(since, self._announced, now, 4):
+            self._to_all(data, True)
+        self._repeat_step += 1
+        self._repeating = self._repeat_step < len(config.REPEATS_S)
+        if self._repeating:
+            self._timers.at(now + config.REPEATS_S[self._repeat_step], self._repeat)
+
+    # --- beats ---
+
+    def start_beating(self, now: float) -> None:
+        self._plan_beat(now)
+
+    def broadcast_for_a_while(self, now: float) -> None:
+        """Somebody did not hear our beats: send each by broadcast too."""
+        self._broadcast_until = now + config.BROADCAST_AFTER_PROBE_S
+
+    def _plan_beat(self, at: float) -> None:
+        self._beat_at = at
+        self._timers.at(at, self._beat)
+
+    def _beat(self, now: float) -> None:
+        if now < self._beat_at:
+            return  # planned anew since
+        self._beats += 1
+        both = self._beats % config.BROADCAST_EVERY == 1 or now < self._broadcast_until
+        self._to_all(self._encode_beat(), both)
+        gap_s = min(config.BEAT_S, self.journal.shortest_ttl_s() * config.BEAT_SHARE_OF_TTL)
+        self._plan_beat(now + gap_s * self._random.uniform(0.96, 1.04))
+
+    def _encode_beat(self) -> bytes:
+        return datagrams.encode(Beat(self.node, self._next_seq(), self._announced, self.journal.count))
+
+    def bye(self) -> None:
+        self._to_all(datagrams.encode(Bye(self.node, self._next_seq())), True)
+
+    # --- answers ---
+
+    def answer(self, address: Address, since: int, until: int, now: float) -> None:
+        """Tell one address where we are and what changed after `since`, up to `until` (0: to the end)."""
+        self._to_one(self._encode_beat(), address)
+        since = since if since >= self.journal.horizon else 0
+        until = min(until or self._announced, self._announced)
+        if since >= until or len(self._answers) >= config.MAX_NODES:
+            return
+        self._answers = deque(answer for answer in self._answers if answer[0] != address)
+        self._answers.append((address, since, until))
+        if not self._answering:
+            self._continue_answers(now)
+
+    def _continue_answers(self, now: float) -> None:
+        """Send the next datagrams of the answers under way, so many that no receiver is overrun."""
+        left = config.ANSWER_PARTS
+        while self._answers and left:
+            address, since, until = self._answers.popleft()
+            for data, reached in self._changes(since, until, now, left):
+                self._to_one(data, address)
+                since, left = reached, left - 1
+            if since < until:
+                self._answers.appendleft((address, since, until))
+        self._answering = bool(self._answers)
+        if self._answering:
+            self._timers.at(now + config.ANSWER_GAP_S, self._continue_answers)
+
+    # --- change datagrams ---
+
+    def _changes(self, since: int, until: int, now: float, most: int) -> list[tuple[bytes, int]]:
+        """What changed after `since`, as datagrams with the version that each reaches; `most` of them at most."""
+        made: list[tuple[bytes, int]] = []
+        entries: list[bytes] = []
+        size, begun_at, reached = HEADER_ROOM, since, since
+        for line in self.journal.since(since, until):
+            entry = datagrams.encode_entry(line.name, line.version, line.advert, now)
+            if entries and (size + len(entry) + 1 > config.MAX_DATAGRAM_BYTES or len(entries) == datagrams.MAX_ENTRIES):
+                made.append((self._encode_change(begun_at, reached, entries), reached))
+                if len(made) == most:
+                    return made
+                entries, size, begun_at = [], HEADER_ROOM, reached
+            entries.append(entry)
+            size += len(entry) + 1
+            reached = line.version
+        if since < until:
+            made.append((self._encode_change(begun_at, until, entries), until))
+        return made
+
+    def _encode_change(self, since: int, until: int, entries: list[bytes]) -> bytes:
+        horizon = self.journal.horizon
+        return datagrams.encode_change(self.node, self._next_seq(), self._place, horizon, since, until, entries)
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
