@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from typing import Final
 
 
-class _Forever:
+VERSION: Final = "0.1.0"
+
+
+class Forever:
     """The type of FOREVER: the `wait_for_s` that never runs out."""
 
     def __repr__(self) -> str:
         return "<Forever>"
 
 
-FOREVER: Final = _Forever()
+FOREVER: Final = Forever()
 
 # --- settings: name, environment variable, default, what it does and what it costs ------------------------
 

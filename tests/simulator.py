@@ -12,11 +12,25 @@ from itertools import count
 from random import Random
 
 from nwdisco import config
+from nwdisco.core import datagrams
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
 from nwdisco.core.lan import EVERYONE, MULTICAST, Lan
 
 Address = tuple[str, int]
+
+_decoded: dict[bytes, datagrams.Message] = {}
+_decode = datagrams.decode
+
+
+def _decode_once(data: bytes) -> datagrams.Message:
+    """What a thousand hosts receive is decoded once."""
+    message = _decoded.get(data)
+    if message is None:
+        if len(_decoded) > 10_000:
+            _decoded.clear()
+        message = _decoded[data] = _decode(data)
+    return message
 
 
 class Host:
@@ -74,12 +88,13 @@ class World:
         self.delay_s = delay_s
         self.multicast = True
         self.broadcast = True
-        self.split: Callable[[Host, Host], bool] = lambda a, b: False
+        self.split: Callable[[Host, Host], bool] | None = None
         """Whether a datagram from one host to the other is cut off."""
         self.hosts: list[Host] = []
         self.by_address: dict[Address, Host] = {}
         self.delivered = 0
-        self._events: list[tuple[float, int, Host, bytes | None, Address, bool]] = []
+        self._events: list[tuple[float, int, tuple[Host, ...], bytes | None, Address, bool]] = []
+        """When, in which order, to whom, what (None: a wake-up), from where, to it alone."""
         self._order = count()
 
     def host(self) -> Host:
@@ -135,52 +150,74 @@ class World:
                 host.sent_bytes += len(data) + 42
                 target = self.by_address.get(to)  # type: ignore[arg-type]
                 if target is not None:
-                    self._carry(host, target, data, True)
+                    self._carry(host, [target], data, True)
         due = host.lan.due
         if due is not None and due < host.wake_at:
             host.wake_at = due
-            heappush(self._events, (due, next(self._order), host, None, host.address, False))
+            heappush(self._events, (due, next(self._order), (host,), None, host.address, False))
 
     def run(self, seconds: float) -> None:
         self.run_until(lambda: False, seconds)
 
-    def run_until(self, done: Callable[[], bool], limit_s: float, every: int = 1) -> float:
-        """Let time pass until the condition holds (looked at after every so many events) or the limit; seconds passed."""
+    def run_until(self, done: Callable[[], bool], limit_s: float, every_s: float = 0.0) -> float:
+        """Let time pass until the condition holds or the limit; seconds passed.
+
+        The condition is looked at once in each `every_s` in which anything happens (0: after everything), and at the end.
+        """
         began_at, end = self.now, self.now + limit_s
-        events = 0
+        look_at = self.now
         while self._events and self._events[0][0] <= end:
-            at, _, host, data, source, direct = heappop(self._events)
+            at = self._events[0][0]
+            if at > look_at:  # what happens at one instant happens before anybody looks
+                if done():
+                    return self.now - began_at
+                look_at = at + every_s
             self.now = max(self.now, at)
-            if not host.alive:
-                continue
-            if data is None:
-                if at != host.wake_at:
-                    continue  # planned anew since
-                host.wake_at = float("inf")
-                host.lan.wake(self.now)
-            else:
-                self.delivered += 1
-                host.lan.receive(data, source, self.now, direct)
-            self.after(host)
-            events += 1
-            if events % every == 0 and done():
-                return self.now - began_at
+            self._happen(*heappop(self._events))
+        if done():
+            return self.now - began_at
         self.now = end
         return limit_s
 
+    def _happen(
+        self, at: float, _: int, hosts: tuple[Host, ...], data: bytes | None, source: Address, direct: bool
+    ) -> None:
+        for host in hosts:
+            if not host.alive:
+                continue
+            if data is not None:
+                self.delivered += 1
+                host.lan.receive(data, source, self.now, direct)
+            elif at == host.wake_at:  # or else it was planned anew since
+                host.wake_at = float("inf")
+                host.lan.wake(self.now)
+            else:
+                continue
+            due = host.lan.due
+            if host.lan.outbox or (due is not None and due < host.wake_at):
+                self.after(host)
+
     def _spread(self, sender: Host, data: bytes) -> None:
         sender.sent_bytes += len(data) + 42
-        for host in self.hosts:
-            if host is not sender and host.alive:
-                self._carry(sender, host, data, False)
+        others = [host for host in self.hosts if host is not sender and host.alive]
+        self._carry(sender, others, data, False)
 
-    def _carry(self, sender: Host, to: Host, data: bytes, direct: bool) -> None:
-        if not sender.alive or self.split(sender, to) or (self.loss and self.random.random() < self.loss):
+    def _carry(self, sender: Host, to: list[Host], data: bytes, direct: bool) -> None:
+        if not sender.alive:
             return
-        copies = 2 if self.doubled and self.random.random() < self.doubled else 1
-        for _ in range(copies):
-            at = self.now + self.random.uniform(*self.delay_s)
-            heappush(self._events, (at, next(self._order), to, data, sender.address, direct))
+        if self.split is not None:
+            to = [host for host in to if not self.split(sender, host)]
+        if self.loss:
+            to = [host for host in to if self.random.random() >= self.loss]
+        if self.doubled:
+            to = [host for host in to for _ in range(1 + (self.random.random() < self.doubled))]
+        low, high = self.delay_s
+        if low == high:  # one event for all, for speed
+            heappush(self._events, (self.now + low, next(self._order), tuple(to), data, sender.address, direct))
+            return
+        for host in to:
+            at = self.now + self.random.uniform(low, high)
+            heappush(self._events, (at, next(self._order), (host,), data, sender.address, direct))
 
 
 def all_see(hosts: Iterable[Host], names: set[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2s
 
 from .. import config
@@ -20,7 +21,7 @@ MAX_CREDIT = 4096
 
 
 class Contact:
-    __slots__ = ("cookie", "credit", "proved", "who_at")
+    __slots__ = ("asked_at", "cookie", "credit", "greeted_at", "proved", "who_at")
 
     def __init__(self) -> None:
         self.proved = False
@@ -30,12 +31,17 @@ class Contact:
         """What this address wants to see from us."""
         self.who_at = float("-inf")
         """When we last answered its question who is here."""
+        self.asked_at = float("-inf")
+        """When it last asked us for our changes, which shows that it had that answer."""
+        self.greeted_at = float("-inf")
+        """When we began to ask it who it is, because it answered our question who is here."""
 
 
 class Contacts:
-    def __init__(self, secret: bytes) -> None:
-        """`secret`: at least 16 random bytes, new at every start."""
+    def __init__(self, secret: bytes, is_peer: Callable[[Address], bool]) -> None:
+        """`secret`: at least 16 random bytes, new at every start. `is_peer`: addresses not to forget."""
         self._secret = secret
+        self._is_peer = is_peer
         self._known: OrderedDict[Address, Contact] = OrderedDict()
         self.nonce_for_all = self._hash(b"all")
 
@@ -48,7 +54,7 @@ class Contacts:
         if contact is None:
             contact = self._known[address] = Contact()
             if len(self._known) > config.MAX_CONTACTS:
-                self._known.popitem(last=False)
+                self._forget_one()
         else:
             self._known.move_to_end(address)
         if not contact.proved:
@@ -73,6 +79,14 @@ class Contacts:
             return False
         contact.credit -= size
         return True
+
+    def _forget_one(self) -> None:
+        """The one not heard longest that is no peer's: a flood of forged addresses must not keep us from probing."""
+        for _ in range(config.MAX_NODES):
+            address, contact = self._known.popitem(last=False)
+            if not self._is_peer(address):
+                return
+            self._known[address] = contact
 
     def _hash(self, text: bytes) -> str:
         return urlsafe_b64encode(blake2s(text, key=self._secret, digest_size=6).digest()).decode()[:6]

@@ -10,7 +10,7 @@ of what is visible, once, in order. It knows no socket and no clock: times are h
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -35,18 +35,35 @@ class Event(msgspec.Struct, frozen=True):
 class _Lease:
     """What one holder has put, and the time it was last heard (None: it lasts until removed)."""
 
-    __slots__ = ("adverts", "heard_at", "longest_ttl_s", "shortest_ttl_s")
+    __slots__ = ("_lives", "adverts", "heard_at")
 
     def __init__(self, heard_at: float | None) -> None:
         self.adverts: dict[str, Advert] = {}
         self.heard_at = heard_at
-        self.measure()
+        self._lives: tuple[float, float] | None = None
+        """The shortest and the longest time to live; None: to be measured afresh, by the next who asks."""
 
-    def measure(self) -> None:
-        """The bounds on the time to live, afresh."""
-        lives = {advert.ttl_s for advert in self.adverts.values()}
-        self.shortest_ttl_s = min(lives, default=config.TTL_S)
-        self.longest_ttl_s = max(lives, default=config.TTL_S)
+    def put(self, advert: Advert) -> Advert | None:
+        """Add or replace an advert; the one replaced."""
+        before = self.adverts.get(advert.name)
+        self.adverts[advert.name] = advert
+        if before is None and self._lives is not None:
+            self._lives = (min(self._lives[0], advert.ttl_s), max(self._lives[1], advert.ttl_s))
+        elif before is not None and before.ttl_s != advert.ttl_s:
+            self._lives = None
+        return before
+
+    def pop(self, name: str) -> Advert:
+        advert = self.adverts.pop(name)
+        if self._lives is not None and advert.ttl_s in self._lives and self._lives[0] < self._lives[1]:
+            self._lives = None
+        return advert
+
+    def lives(self) -> tuple[float, float]:
+        if self._lives is None:
+            found = {advert.ttl_s for advert in self.adverts.values()}
+            self._lives = (min(found), max(found))
+        return self._lives
 
 
 class Directory:
@@ -60,6 +77,8 @@ class Directory:
         self._outranked: dict[str, list[Advert]] = {}
         self._leases: dict[str, _Lease] = {}
         self._names: list[str] = []
+        """The visible names, sorted; within a bulk removal, also names that are gone by now."""
+        self._in_bulk = False
         self._size = 0
 
     # --- questions ---
@@ -73,11 +92,11 @@ class Directory:
 
     def all(self) -> list[Advert]:
         """All visible adverts in the order of their names."""
-        return [self._visible[name] for name in self._names]
+        return [self._visible[name] for name in self._names if name in self._visible]
 
     def group(self, group: str, separator: str = "/") -> list[Advert]:
         """The visible adverts whose names begin with the group and the separator, in the order of their names."""
-        return [self._visible[name] for name in self._names_with(group + separator)]
+        return [self._visible[name] for name in self._names_with(group + separator) if name in self._visible]
 
     def held_by(self, holder: str) -> Iterable[Advert]:
         lease = self._leases.get(holder)
@@ -87,10 +106,15 @@ class Directory:
         lease = self._leases.get(holder)
         return len(lease.adverts) if lease else 0
 
+    def holds(self, holder: str, name: str) -> bool:
+        """Whether a holder has an advert of this name, visible or outranked."""
+        lease = self._leases.get(holder)
+        return lease is not None and name in lease.adverts
+
     def lives_of(self, holder: str) -> tuple[float, float]:
         """The shortest and the longest time to live among a holder's adverts; the default where it has none."""
         lease = self._leases.get(holder)
-        return (lease.shortest_ttl_s, lease.longest_ttl_s) if lease else (config.TTL_S, config.TTL_S)
+        return lease.lives() if lease else (config.TTL_S, config.TTL_S)
 
     def own(self, name: str) -> Advert | None:
         """What this node itself says of a name: the last of its programs' adverts."""
@@ -105,18 +129,12 @@ class Directory:
     def put(self, advert: Advert, heard_at: float | None = None) -> bool:
         """Add or replace a holder's advert of a name; False when the directory is full and nothing was changed."""
         lease = self._leases.get(advert.holder)
-        before = lease.adverts.get(advert.name) if lease else None
-        if before is None and self._size >= config.MAX_ADVERTS:
+        if self._size >= config.MAX_ADVERTS and not self.holds(advert.holder, advert.name):
             return False
         if lease is None:
             lease = self._leases[advert.holder] = _Lease(heard_at)
         own_before = self.own(advert.name) if advert.node == self.node else None
-        lease.adverts[advert.name] = advert
-        if len(lease.adverts) == 1 or (before is not None and before.ttl_s != advert.ttl_s):
-            lease.measure()
-        else:
-            lease.shortest_ttl_s = min(lease.shortest_ttl_s, advert.ttl_s)
-            lease.longest_ttl_s = max(lease.longest_ttl_s, advert.ttl_s)
+        before = lease.put(advert)
         self._size += before is None
         self._replace(advert.name, before, advert)
         if advert.node == self.node:
@@ -130,11 +148,9 @@ class Directory:
         lease = self._leases.get(holder)
         if lease is None or name not in lease.adverts:
             return False
-        advert = lease.adverts.pop(name)
+        advert = lease.pop(name)
         if not lease.adverts:
             del self._leases[holder]
-        elif advert.ttl_s in (lease.shortest_ttl_s, lease.longest_ttl_s) and lease.shortest_ttl_s < lease.longest_ttl_s:
-            lease.measure()
         self._size -= 1
         own_before = self.own(name) if advert.node == self.node else None
         self._replace(name, advert, None)
@@ -154,7 +170,7 @@ class Directory:
     def expire(self, holder: str, now: float) -> bool:
         """Drop a silent holder's adverts whose time to live has passed; True when there were any."""
         lease = self._leases.get(holder)
-        if lease is None or lease.heard_at is None or now - lease.heard_at < lease.shortest_ttl_s:
+        if lease is None or lease.heard_at is None or now - lease.heard_at < lease.lives()[0]:
             return False
         silence_s = now - lease.heard_at
         self._remove_many(holder, [a.name for a in lease.adverts.values() if a.ttl_s <= silence_s])
@@ -163,17 +179,15 @@ class Directory:
     # --- inside ---
 
     def _remove_many(self, holder: str, names: list[str]) -> None:
-        if len(names) < BULK:
+        begins_bulk = len(names) >= BULK and not self._in_bulk
+        self._in_bulk = self._in_bulk or begins_bulk
+        try:
             for name in names:
                 self.remove(holder, name)
-            return
-        kept, self._names = self._names, []
-        for name in names:
-            self.remove(holder, name)
-        added, self._names = self._names, [name for name in kept if name in self._visible]
-        for name in added:
-            self._forget_name(name)
-            insort(self._names, name)
+        finally:
+            if begins_bulk:
+                self._in_bulk = False
+                self._names = [name for name in self._names if name in self._visible]
 
     def _contenders(self, name: str) -> Iterator[Advert]:
         visible = self._visible.get(name)
@@ -200,7 +214,7 @@ class Directory:
         else:
             self._outranked.pop(name, None)
         if seen is None:
-            insort(self._names, name)
+            self._note_name(name)
             self._tell(Event("joined", winner))
         elif not winner.says_the_same_as(seen):
             self._tell(Event("changed", winner))
@@ -232,7 +246,14 @@ class Directory:
             end += 1
         return self._names[start:end]
 
+    def _note_name(self, name: str) -> None:
+        place = bisect_left(self._names, name)
+        if place == len(self._names) or self._names[place] != name:
+            self._names.insert(place, name)
+
     def _forget_name(self, name: str) -> None:
+        if self._in_bulk:
+            return  # swept out at its end
         place = bisect_left(self._names, name)
         if place < len(self._names) and self._names[place] == name:
             del self._names[place]

@@ -19,16 +19,27 @@ from .. import config
 from . import datagrams
 from .advert import Advert
 from .budget import Budget
-from .contacts import Address, Contacts
+from .contacts import Address, Contact, Contacts
 from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Message, Who
 from .directory import Directory
 from .peers import Peer, Peers
 from .telling import Teller
 from .timers import Timers
 
+FROM_NODE: Final = (Beat, Change, Bye)
+"""The kinds that name the node that they come from."""
 EVERYONE: Final = "everyone"
 """By multicast and by broadcast."""
 MULTICAST: Final = "multicast"
+
+
+REORDER_S: Final = 0.03
+"""Nothing is asked for while changes of the same node keep coming, no further apart than this: what is missing may be
+just behind, and an answer's parts come each ANSWER_GAP_S."""
+ASKED_S: Final = 1.0
+"""A newcomer that asked us itself so lately has heard us: its repeated question to everyone needs no answer."""
+MAX_ASKS: Final = 16
+"""Gaps asked for at a time."""
 
 
 class Send(NamedTuple):
@@ -45,13 +56,16 @@ class Lan:
         """What was received, and what was dropped or held back, by reason."""
         self.node = directory.node
         self.peers = Peers(directory)
-        self.contacts = Contacts(random.randbytes(32))
+        self.contacts = Contacts(random.randbytes(32), self.peers.is_at)
         self._directory = directory
         self._random = random
         self._timers = Timers()
         self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
         self._started_at = now
         self._probes_left = Budget(config.PROBES_PER_S, now)
+        self._last = b""
+        self._last_from: tuple[Address, float] = (("", 0), now)
+        """The last datagram, where it came from and when: by broadcast, its copy follows."""
 
     @property
     def due(self) -> float | None:
@@ -89,51 +103,53 @@ class Lan:
 
     def receive(self, data: bytes, source: Address, now: float, direct: bool = False) -> None:
         """A datagram arrived; `direct`: sent to us alone. Whatever it holds, this does not raise."""
+        counters = self.counters
+        if data == self._last and not direct:
+            last_source, last_at = self._last_from
+            if source == last_source and now - last_at < config.SAME_QUESTION_S:
+                counters["copies"] += 1
+                return
+        self._last, self._last_from = data, (source, now)
         try:
             message = datagrams.decode(data)
         except Foreign:
-            self.counters["foreign"] += 1
+            counters["foreign"] += 1
             return
         except Malformed:
-            self.counters["malformed"] += 1
+            counters["malformed"] += 1
             return
         if self._is_our_own(message):
             return
-        self.counters["received"] += 1
-        self.contacts.heard(source, len(data))
-        self._take(message, source, now, direct)
-
-    # --- what arrives ---
-
-    def _is_our_own(self, message: Message) -> bool:
-        """What we send to everyone, we hear as well."""
-        if isinstance(message, Beat | Change | Bye):
-            return message.node == self.node
-        return isinstance(message, Who) and message.nonce == self.contacts.nonce_for_all
-
-    def _take(self, message: Message, source: Address, now: float, direct: bool) -> None:
+        counters["received"] += 1
+        contact = self.contacts.heard(source, len(data))
         if isinstance(message, Beat):
             self._take_beat(message, source, now)
         elif isinstance(message, Change):
             self._take_change(message, source, now)
         elif isinstance(message, Who):
-            self._take_who(message, source, now, direct)
+            self._take_who(message, source, contact, now, direct)
         elif isinstance(message, Key):
-            self._take_key(message, source, now)
+            self._take_key(message, source, contact, now)
         elif isinstance(message, Ask):
-            self._take_ask(message, source, now)
+            self._take_ask(message, source, contact, now)
         else:
-            self._take_bye(message, source)
+            self._take_bye(message, source, now)
+
+    # --- what arrives ---
+
+    def _is_our_own(self, message: Message) -> bool:
+        """What we send to everyone, we hear as well."""
+        if isinstance(message, Who):
+            return message.nonce == self.contacts.nonce_for_all
+        return isinstance(message, FROM_NODE) and message.node == self.node
 
     def _take_beat(self, beat: Beat, source: Address, now: float) -> None:
         peer = self._hear(beat.node, beat.seq, source, now)
         if peer is None:
             return
-        if beat.version >= peer.latest:
-            peer.latest, peer.count = beat.version, beat.count
-        if beat.count == 0 and beat.version > peer.version:
-            self.peers.emptied(peer, beat.version)
-        elif peer.behind:
+        if beat.seq == peer.seq and (beat.version != peer.version or peer.behind):
+            self.peers.told_latest(peer, beat.version, beat.count)
+        if peer.behind:
             self._chase(peer, now)
 
     def _take_change(self, change: Change, source: Address, now: float) -> None:
@@ -144,32 +160,32 @@ class Lan:
             peer.place = change.place
             if source != peer.address:
                 self.peers.move(peer, source, now)
-        self.counters["over_limit"] += self.peers.follow(peer, change, now)
+        refused = self.peers.follow(peer, change, now)
+        if refused:
+            self.counters["over_limit"] += refused
         if peer.behind:
             self._chase(peer, now)
 
-    def _take_who(self, who: Who, source: Address, now: float, direct: bool) -> None:
+    def _take_who(self, who: Who, source: Address, contact: Contact, now: float, direct: bool) -> None:
+        if not direct:
+            if now - contact.who_at < config.SAME_QUESTION_S or now - contact.asked_at < ASKED_S:
+                return
+            contact.who_at = now
         padding = " " * (len(who.padding) - config.WHO_PADDING_BYTES)
         key = datagrams.encode(Key(who.nonce, self.contacts.proof_for(source), padding))
         if direct:
             self._teller.broadcast_for_a_while(now)
             self._send(key, source)
-            return
-        contact = self.contacts.get(source)
-        if contact is None or now - contact.who_at < config.SAME_QUESTION_S:
-            return
-        contact.who_at = now
-        if len(self.peers) < config.ANSWER_AT_ONCE_NODES:
+        elif len(self.peers) < config.ANSWER_AT_ONCE_NODES:
             self._send(key, source)
         else:
             spread_s = min(len(self.peers) * config.ANSWER_SPREAD_S, config.ANSWER_SPREAD_LIMIT_S)
             self._timers.at(now + self._random.uniform(0, spread_s), lambda _now: self._send(key, source))
 
-    def _take_key(self, key: Key, source: Address, now: float) -> None:
-        contact = self.contacts.get(source)
+    def _take_key(self, key: Key, source: Address, contact: Contact, now: float) -> None:
         peer = self.peers.at(source)
         asked_it_alone = key.nonce == self.contacts.proof_for(source)
-        if contact is None or not (asked_it_alone or key.nonce == self.contacts.nonce_for_all):
+        if not (asked_it_alone or key.nonce == self.contacts.nonce_for_all):
             self.counters["unproved"] += 1
             return
         contact.cookie = key.cookie
@@ -180,23 +196,25 @@ class Lan:
                     peer.seq = -1  # it lives: whatever sequence number somebody made us believe is void
                 self._alive(peer, now)
         if peer is None:
-            self._ask_unknown(source, key.cookie, 0, now)
-        elif peer.behind:
+            if now - contact.greeted_at > sum(config.RETRY_UNKNOWN_S):
+                contact.greeted_at = now
+                self._ask_unknown(source, key.cookie, 0, now)
+        elif peer.behind and now - peer.progress_at >= REORDER_S:
             self._ask(peer, key.cookie)
 
-    def _take_ask(self, ask: Ask, source: Address, now: float) -> None:
-        contact = self.contacts.get(source)
-        if contact is None or ask.cookie != self.contacts.proof_for(source):
+    def _take_ask(self, ask: Ask, source: Address, contact: Contact, now: float) -> None:
+        if ask.cookie != self.contacts.proof_for(source):
             self.counters["unproved"] += 1
             return
         contact.proved = True
+        contact.asked_at = now
         self._teller.answer(source, ask.since, ask.until, now)
 
-    def _take_bye(self, bye: Bye, source: Address) -> None:
+    def _take_bye(self, bye: Bye, source: Address, now: float) -> None:
         peer = self.peers.get(bye.node)
         if peer is not None and bye.seq > peer.seq and source in (peer.address, peer.elsewhere):
             peer.seq = bye.seq
-            self.peers.forget(peer)
+            self.peers.forget(peer, now)
 
     # --- who is there ---
 
@@ -204,7 +222,7 @@ class Lan:
         """The node behind a datagram, with its address and its signs of life brought up to date; None: not heeded."""
         peer = self.peers.get(node)
         if peer is None:
-            if seq <= self.peers.seq_of_departed(node):
+            if self.peers.is_late(node, seq, now):
                 self.counters["late"] += 1
                 return None
             peer = self.peers.meet(node, source, now)
@@ -239,7 +257,7 @@ class Lan:
         silence_s = now - peer.heard_at
         shortest_s, longest_s = self._directory.lives_of(peer.node)
         if silence_s >= longest_s:
-            self.peers.forget(peer)
+            self.peers.forget(peer, now)
             return
         life_s = shortest_s if silence_s < shortest_s else longest_s
         if silence_s < config.SUSPECT_SHARE * life_s:
@@ -267,19 +285,25 @@ class Lan:
             self._pursue(peer, now)
 
     def _pursue(self, peer: Peer, now: float) -> None:
-        if self.peers.get(peer.node) is not peer or not peer.behind or peer.tries == len(config.RETRY_S):
+        if self.peers.get(peer.node) is not peer or not peer.behind:
             peer.chasing = False
             return
-        if peer.tries and now - peer.progress_at < config.RETRY_S[0] / 2:
-            peer.tries = 1  # the answer is coming in
+        quiet_at = peer.progress_at + REORDER_S
+        if quiet_at > now:
+            self._timers.at(quiet_at, lambda later: self._pursue(peer, later))
+            return
+        if peer.progress_at > peer.asked_at:
+            peer.tries = 0
+        peer.asked_at = now
+        contact = self.contacts.get(peer.address)
+        if contact is None or not contact.cookie or peer.tries == len(config.RETRY_S):
+            self._send_who(peer.address)  # its key will make us ask
         else:
-            contact = self.contacts.get(peer.address)
-            if contact is None or not contact.cookie or peer.tries == len(config.RETRY_S) - 1:
-                self._send_who(peer.address)  # its key will make us ask
-            else:
-                self._ask(peer, contact.cookie)
+            self._ask(peer, contact.cookie)
+        peer.chasing = peer.tries < len(config.RETRY_S)
+        if peer.chasing:
             peer.tries += 1
-        self._timers.at(now + config.RETRY_S[peer.tries - 1], lambda later: self._pursue(peer, later))
+            self._timers.at(now + config.RETRY_S[peer.tries - 1], lambda later: self._pursue(peer, later))
 
     def _ask_unknown(self, address: Address, cookie: str, tries: int, now: float) -> None:
         """Somebody answered our question to everyone: ask until it is heard who that is, and what it has."""
@@ -289,7 +313,8 @@ class Lan:
             self._timers.at(again_at, lambda later: self._ask_unknown(address, cookie, tries + 1, later))
 
     def _ask(self, peer: Peer, cookie: str) -> None:
-        self._send(datagrams.encode(Ask(cookie, peer.version, min(peer.early, default=0))), peer.address)
+        for since, until in self.peers.gaps(peer, MAX_ASKS):
+            self._send(datagrams.encode(Ask(cookie, since, until)), peer.address)
 
     # --- sending ---
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -19,12 +20,17 @@ from .datagrams import Change, Entry
 from .directory import Directory
 
 
+LATE_S: Final = 10.0
+"""What a departed node sent before it left is not believed for so long. Longer: who is shut out by a forged goodbye
+stays out longer."""
+
+
 class Peer:
     __slots__ = (
         "address",
         "address_at",
+        "asked_at",
         "chasing",
-        "count",
         "early",
         "elsewhere",
         "heard_at",
@@ -54,8 +60,6 @@ class Peer:
         """We hold all that changed up to here."""
         self.latest = 0
         """The highest version that it has told of."""
-        self.count = 0
-        """How many adverts it says that it has."""
         self.early: dict[int, Change] = {}
         """Changes that came before the one before them, by `since`."""
         self.stale: set[str] | None = None
@@ -63,6 +67,9 @@ class Peer:
         self.chasing = False
         self.tries = 0
         self.progress_at = now
+        """When something that we miss last came in ..."""
+        self.asked_at = now
+        """... and when it was last asked for."""
 
     @property
     def behind(self) -> bool:
@@ -75,9 +82,11 @@ class Peers:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._by_node: dict[str, Peer] = {}
-        self._by_address: dict[Address, Peer] = {}
+        self._by_address: dict[Address, list[Peer]] = {}
+        """Mostly one each: but a beacon may start anew at the port of the last one, and addresses can be forged."""
         self._early = 0
-        self._departed: OrderedDict[str, int] = OrderedDict()
+        self._departed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        """Peers forgotten lately: the last sequence number of each, and when."""
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -89,11 +98,19 @@ class Peers:
         return self._by_node.get(node)
 
     def at(self, address: Address) -> Peer | None:
-        return self._by_address.get(address)
+        """The peer last heard from an address."""
+        peers = self._by_address.get(address)
+        if peers is None:
+            return None
+        return peers[0] if len(peers) == 1 else max(peers, key=lambda peer: peer.heard_at)
 
-    def seq_of_departed(self, node: str) -> int:
-        """The last sequence number of a peer that was forgotten: only what is later shows that it is back."""
-        return self._departed.get(node, -1)
+    def is_at(self, address: Address) -> bool:
+        return address in self._by_address
+
+    def is_late(self, node: str, seq: int, now: float) -> bool:
+        """Whether this was sent before a peer that we forgot departed: only what is later shows that it is back."""
+        last_seq, departed_at = self._departed.get(node, (-1, now))
+        return seq <= last_seq and now - departed_at < LATE_S
 
     def any_behind(self) -> bool:
         return any(peer.behind for peer in self._by_node.values())
@@ -104,25 +121,23 @@ class Peers:
         if peer is None and len(self._by_node) < config.MAX_NODES:
             peer = self._by_node[node] = Peer(node, address, now)
             self._departed.pop(node, None)
-            self._by_address[address] = peer
+            self._by_address.setdefault(address, []).append(peer)
         return peer
 
-    def forget(self, peer: Peer) -> None:
+    def forget(self, peer: Peer, now: float) -> None:
         self._by_node.pop(peer.node, None)
-        self._departed[peer.node] = peer.seq
+        self._departed[peer.node] = (peer.seq, now)
         if len(self._departed) > config.MAX_NODES:
             self._departed.popitem(last=False)
-        if self._by_address.get(peer.address) is peer:
-            del self._by_address[peer.address]
-        self._early -= len(peer.early)
+        self._leave_address(peer)
+        self._drop_early(peer)
         self._directory.remove_all(peer.node)
 
     def move(self, peer: Peer, address: Address, now: float) -> None:
         """It is reached somewhere else now: its adverts without an IP of their own move along."""
-        if self._by_address.get(peer.address) is peer:
-            del self._by_address[peer.address]
+        self._leave_address(peer)
         peer.address, peer.address_at, peer.elsewhere = address, now, None
-        self._by_address[address] = peer
+        self._by_address.setdefault(address, []).append(peer)
         for advert in self._directory.held_by(peer.node):
             if advert.picked:
                 port = advert.address.rpartition(":")[2]
@@ -138,6 +153,7 @@ class Peers:
         if change.since > peer.version:
             if self._early < config.MAX_PENDING_CHANGES and change.since not in peer.early:
                 peer.early[change.since] = change
+                peer.progress_at = now
                 self._early += 1
             return 0
         refused = self._apply(peer, change, now)
@@ -149,13 +165,35 @@ class Peers:
             refused += self._apply(peer, peer.early.pop(since), now)
         return refused
 
-    def emptied(self, peer: Peer, version: int) -> None:
-        """It says that at this version it has no adverts at all."""
-        self._early -= len(peer.early)
-        peer.early.clear()
-        peer.stale = None
-        peer.version = version
-        self._directory.remove_all(peer.node)
+    def told_latest(self, peer: Peer, version: int, count: int) -> None:
+        """Its newest beat says that its changes go up to a version, at which it has so many adverts.
+
+        What we believed beyond that version was forged.
+        """
+        peer.latest = version
+        if version < peer.version:
+            self._drop_early(peer)
+            self.start_again(peer)
+        if count == 0:
+            peer.stale = None
+            peer.version = version
+            self._directory.remove_all(peer.node)
+        if peer.early and not peer.behind:
+            self._drop_early(peer)
+
+    def gaps(self, peer: Peer, most: int) -> list[tuple[int, int]]:
+        """What we miss, each after a version up to another (0: to the end), the oldest first."""
+        found = []
+        version = peer.version
+        for since in sorted(peer.early):
+            if since > version:
+                found.append((version, since))
+                if len(found) == most:
+                    return found
+            version = max(version, peer.early[since].until)
+        if version < peer.latest:
+            found.append((version, 0))
+        return found
 
     def start_again(self, peer: Peer) -> None:
         """Read its journal from the start, keeping what is listed until it is known to be gone."""
@@ -169,6 +207,8 @@ class Peers:
         for entry in change.entries:
             if peer.stale is not None:
                 peer.stale.discard(entry.name)
+            if entry.version <= peer.version:
+                continue  # told again
             if entry.address is None:
                 self._directory.remove(peer.node, entry.name)
             elif not self._room_for(peer, entry) or not self._directory.put(_advert(peer, entry, now), peer.heard_at):
@@ -182,9 +222,19 @@ class Peers:
         return refused
 
     def _room_for(self, peer: Peer, entry: Entry) -> bool:
-        return self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE or any(
-            advert.name == entry.name for advert in self._directory.held_by(peer.node)
+        return self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE or self._directory.holds(
+            peer.node, entry.name
         )
+
+    def _leave_address(self, peer: Peer) -> None:
+        there = self._by_address[peer.address]
+        there.remove(peer)
+        if not there:
+            del self._by_address[peer.address]
+
+    def _drop_early(self, peer: Peer) -> None:
+        self._early -= len(peer.early)
+        peer.early.clear()
 
 
 def _advert(peer: Peer, entry: Entry, now: float) -> Advert:

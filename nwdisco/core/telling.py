@@ -22,6 +22,8 @@ from .timers import Timers
 
 HEADER_ROOM: Final = 140
 """Bytes of a change datagram that its entries cannot have."""
+MAX_ANSWERS_EACH: Final = 16
+"""Parts of our changes that one address may wait for at a time."""
 
 
 class Teller:
@@ -53,7 +55,7 @@ class Teller:
         self._repeating = False
         self._repeat_step = 0
         self._answers: deque[tuple[Address, int, int]] = deque()
-        """Who is being answered: after which version, up to which."""
+        """Who is being answered: after which version, up to which. At most MAX_ANSWERS_EACH for each address."""
         self._answering = False
 
     # --- changes ---
@@ -141,7 +143,12 @@ class Teller:
         until = min(until or self._announced, self._announced)
         if since >= until or len(self._answers) >= config.MAX_NODES:
             return
-        self._answers = deque(answer for answer in self._answers if answer[0] != address)
+        waiting = [answer for answer in self._answers if answer[0] == address]
+        if any(begun <= since and until <= end for _, begun, end in waiting) or len(waiting) == MAX_ANSWERS_EACH:
+            return  # on its way
+        for answer in waiting:
+            if since <= answer[1] and answer[2] <= until:
+                self._answers.remove(answer)
         self._answers.append((address, since, until))
         if not self._answering:
             self._continue_answers(now)

@@ -1,0 +1,222 @@
+"""The LAN link: two UDP sockets and a clock around core/lan.py.
+
+One socket is bound to the well-known port and shared with the beacons of other users of this machine: it hears what is sent to
+everybody. The other has a port of its own: everything is sent from it, so answers reach this very beacon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from random import SystemRandom
+
+from ...config import Settings
+from ...core.advert import Advert
+from ...core.directory import Directory
+from ...core.lan import EVERYONE, MULTICAST, Lan
+from ...errors import BeaconError
+from ..interfaces import Interface, interfaces
+
+INTERFACES_EVERY_S = 1.0
+"""How often the machine's interfaces are looked at."""
+READ_AT_ONCE = 64
+"""Datagrams read before programs get their turn again."""
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Asked of the system for each socket (it may give less): room for the answers when everybody starts at once."""
+IP_MULTICAST_ALL = 49
+"""Linux: whether a socket hears groups that others on this machine joined. Python has no name for it."""
+
+logger = logging.getLogger("nwdisco")
+
+
+class LanLink:
+    def __init__(self, directory: Directory, settings: Settings, on_moved: Callable[[list[Interface]], None]) -> None:
+        """`on_moved` hears of each change of this machine's interfaces."""
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._on_moved = on_moved
+        self.interfaces = interfaces(settings.interfaces)
+        self.lan = Lan(directory, SystemRandom(), self._loop.time())
+        self._wake: asyncio.TimerHandle | None = None
+        self._on_settled: list[Callable[[], None]] = []
+        self._stopped = False
+        self._said_failures: set[int] = set()
+        self._shared = self._open_shared()
+        self._own = self._open_own()
+        directory.on_own.append(self._own_change)
+
+    def start(self) -> None:
+        self._join(self.interfaces)
+        self._loop.add_reader(self._shared, self._read, self._shared, False)
+        self._loop.add_reader(self._own, self._read, self._own, True)
+        self.lan.start(self._loop.time())
+        self._loop.call_later(INTERFACES_EVERY_S, self._look_at_interfaces)
+        self._woken()
+
+    def stop(self) -> None:
+        """Say goodbye and close."""
+        self._stopped = True
+        self.lan.stop()
+        self._flush()
+        if self._wake is not None:
+            self._wake.cancel()
+        for end in (self._shared, self._own):
+            self._loop.remove_reader(end)
+            end.close()
+
+    def when_settled(self, action: Callable[[], None]) -> None:
+        """Call once what is on the LAN is known; at once if it is."""
+        if self.lan.settled(self._loop.time()):
+            action()
+        else:
+            self._on_settled.append(action)
+
+    # --- what happens ---
+
+    def _own_change(self, name: str, advert: Advert | None) -> None:
+        self.lan.own_change(name, advert, self._loop.time())
+        self._flush()
+        self._plan_wake()
+
+    def _read(self, end: socket.socket, direct: bool) -> None:
+        now = self._loop.time()
+        for _ in range(READ_AT_ONCE):
+            try:
+                data, source = end.recvfrom(2048)
+            except BlockingIOError:
+                break
+            except OSError as error:  # an answer that could not be delivered, reported to the socket by some systems
+                self._failed(error)
+                break
+            self.lan.receive(data, source, now, direct)
+        self._flush()
+        self._plan_wake()
+        self._look_whether_settled()
+
+    def _woken(self) -> None:
+        self._wake = None
+        self.lan.wake(self._loop.time())
+        self._flush()
+        self._plan_wake()
+        self._look_whether_settled()
+
+    def _plan_wake(self) -> None:
+        due = self.lan.due
+        if due is None or self._stopped:
+            return
+        if self._wake is not None:
+            if self._wake.when() <= due:
+                return
+            self._wake.cancel()
+        self._wake = self._loop.call_at(due, self._woken)
+
+    def _look_whether_settled(self) -> None:
+        if self._on_settled and self.lan.settled(self._loop.time()):
+            actions, self._on_settled = self._on_settled, []
+            for action in actions:
+                action()
+
+    # --- sending ---
+
+    def _flush(self) -> None:
+        outbox = self.lan.outbox
+        while outbox:
+            data, to = outbox.popleft()
+            if to in (EVERYONE, MULTICAST):
+                for interface in self.interfaces:
+                    self._send_out_of(interface, data, broadcast=to == EVERYONE)
+            else:
+                self._send(data, to)
+
+    def _send_out_of(self, interface: Interface, data: bytes, broadcast: bool) -> None:
+        try:
+            self._own.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface.ip))
+        except OSError as error:  # the interface has gone since we last looked
+            self._failed(error)
+            return
+        self._send(data, (self._settings.group, self._settings.port))
+        if broadcast and interface.broadcast is not None:
+            self._send(data, (interface.broadcast, self._settings.port))
+
+    def _send(self, data: bytes, to: object) -> None:
+        try:
+            self._own.sendto(data, to)  # type: ignore[call-overload]
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """Networks come and go: count it, say it once, and leave the healing to the protocol."""
+        self.lan.counters["send_failed"] += 1
+        if error.errno is not None and error.errno not in self._said_failures:
+            self._said_failures.add(error.errno)
+            logger.warning("a datagram could not be sent: %s (said once; counted as send_failed)", error.strerror)
+
+    # --- interfaces and sockets ---
+
+    def _look_at_interfaces(self) -> None:
+        if self._stopped:
+            return
+        self._loop.call_later(INTERFACES_EVERY_S, self._look_at_interfaces)
+        found = interfaces(self._settings.interfaces)
+        if found == self.interfaces:
+            return
+        logger.info("interfaces are now: %s", ", ".join(f"{i.name} {i.ip}" for i in found) or "none")
+        self._leave([interface for interface in self.interfaces if interface not in found])
+        self._join([interface for interface in found if interface not in self.interfaces])
+        self.interfaces = found
+        self._said_failures.clear()
+        self.lan.moved(self._loop.time())
+        self._flush()
+        self._plan_wake()
+        self._on_moved(found)
+
+    def _join(self, added: list[Interface]) -> None:
+        for interface in added:
+            try:
+                self._membership(socket.IP_ADD_MEMBERSHIP, interface)
+            except OSError as error:  # joined before under another address of the interface; or one without multicast
+                logger.info("not joined on %s (%s): %s", interface.name, interface.ip, error.strerror)
+
+    def _leave(self, gone: list[Interface]) -> None:
+        for interface in gone:
+            try:
+                self._membership(socket.IP_DROP_MEMBERSHIP, interface)
+            except OSError as error:  # the interface took the membership with it
+                logger.info("not left on %s (%s): %s", interface.name, interface.ip, error.strerror)
+
+    def _membership(self, option: int, interface: Interface) -> None:
+        group = socket.inet_aton(self._settings.group)
+        self._shared.setsockopt(socket.IPPROTO_IP, option, group + socket.inet_aton(interface.ip))
+
+    def _open_shared(self) -> socket.socket:
+        end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "linux" and hasattr(socket, "SO_REUSEPORT"):  # BSD and macOS share ports by this one
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sys.platform == "linux":
+            end.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        try:
+            end.bind(("", self._settings.port))
+        except OSError as error:
+            end.close()
+            raise BeaconError(
+                f"UDP port {self._settings.port} cannot be used ({error.strerror}): end the program that has it, or set"
+                " NWDISCO_PORT to another one, the same on all machines"
+            ) from error
+        return end
+
+    def _open_own(self) -> socket.socket:
+        end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        end.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, struct.pack("B", 1))
+        end.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)  # other users of this machine
+        end.bind(("", 0))
+        return end

@@ -1,0 +1,138 @@
+"""The beacon put together: directory, LAN link, control door; its start, its end, its status."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+import msgspec
+
+from ..config import VERSION, Settings
+from ..core.directory import Directory
+from ..errors import BeaconError
+from .doors.control import ControlDoor
+from .interfaces import Interface, own_ip
+from .links.lan import LanLink
+from .runtime import Runtime
+
+IDLE_LOOK_S = 0.5
+"""How often an idle beacon looks whether its time has come."""
+BACKLOG = 512
+
+logger = logging.getLogger("nwdisco")
+
+
+class Beacon:
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._runtime = runtime
+        self._started_at = self._loop.time()
+        self._over = asyncio.Event()
+        self._idle_since = self._started_at
+        self._directory = Directory(urlsafe_b64encode(os.urandom(6)).decode())
+        self._link = LanLink(self._directory, settings, self._moved)
+        self._own_ip = own_ip(self._link.interfaces)
+        self._door = ControlDoor(
+            self._directory, lambda: self._own_ip, self._link.when_settled, self.status, self._over.set
+        )
+
+    async def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
+        """Serve until told to stop; with `idle_s`, end after so long without a program."""
+        listening = self._listen()
+        server = await self._loop.create_unix_server(self._door.connection, sock=listening, backlog=BACKLOG)
+        self._link.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._over.set)
+        gc.freeze()  # what is there by now stays: no need to look at it again
+        ready()
+        logger.info("beacon %s on %s", self._directory.node, self._runtime.socket)
+        if idle_s is not None:
+            self._end_when_idle(idle_s)
+        await self._over.wait()
+        os.unlink(self._runtime.socket)
+        self._link.stop()
+        self._door.close()
+        server.close()
+        await asyncio.sleep(0)  # lets the connections close
+        logger.info("beacon %s has left", self._directory.node)
+
+    def status(self) -> dict[str, object]:
+        """What `nwdisco status` shows."""
+        now = self._loop.time()
+        adverts = self._directory.all()
+        return {
+            "node": self._directory.node,
+            "version": VERSION,
+            "pid": os.getpid(),
+            "uptime_s": round(now - self._started_at, 3),
+            "socket": self._runtime.socket,
+            "port": self._settings.port,
+            "group": self._settings.group,
+            "interfaces": [{"name": i.name, "ip": i.ip, "broadcast": i.broadcast} for i in self._link.interfaces],
+            "programs": len(self._door.connections),
+            "adverts": len(adverts),
+            "own_adverts": sum(advert.node == self._directory.node for advert in adverts),
+            "nodes": [
+                {
+                    "node": peer.node,
+                    "address": f"{peer.address[0]}:{peer.address[1]}",
+                    "adverts": self._directory.count_held_by(peer.node),
+                    "heard_s_ago": round(now - peer.heard_at, 3),
+                }
+                for peer in self._link.lan.peers
+            ],
+            "lan": dict(self._link.lan.counters),
+            "control": dict(self._door.counters),
+        }
+
+    def _listen(self) -> socket.socket:
+        if os.path.lexists(self._runtime.socket):
+            os.unlink(self._runtime.socket)  # left by a beacon that was killed: we hold the lock
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(self._runtime.socket)
+        return listening
+
+    def _moved(self, interfaces: list[Interface]) -> None:
+        """Other interfaces: our own adverts without a given IP get the new one."""
+        self._own_ip = own_ip(interfaces)
+        for advert in self._directory.all():
+            if advert.node == self._directory.node and advert.picked:
+                port = advert.address.rpartition(":")[2]
+                self._directory.put(msgspec.structs.replace(advert, address=f"{self._own_ip}:{port}"))
+
+    def _end_when_idle(self, idle_s: float) -> None:
+        now = self._loop.time()
+        if self._door.connections:
+            self._idle_since = now
+        if now - self._idle_since >= idle_s:
+            self._over.set()
+        else:
+            self._loop.call_later(min(IDLE_LOOK_S, idle_s), self._end_when_idle, idle_s)
+
+
+def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | None) -> None:
+    """Run a beacon in this process until it is told to stop. BeaconError when the user has one already."""
+    runtime = Runtime(settings)
+    runtime.prepare()
+    with open(runtime.lock, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise BeaconError(f"a beacon is running already, with process id {lock.read().strip()}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+
+        async def run() -> None:
+            await Beacon(settings, runtime).run(ready, idle_s)
+
+        asyncio.run(run())

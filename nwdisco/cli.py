@@ -1,0 +1,204 @@
+"""The `nwdisco` command. Exit status: 0 done, 1 nothing found or nothing running, 2 used wrongly or failed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from . import config, discovery, errors
+from .beacon import start
+from .connection import Connection, Gone
+from .results import Event, Service
+
+SETTINGS_HELP = "Settings, from the environment:\n\n" + "\n\n".join(
+    f"{variable} (default: {default or 'none'}): {text}" for _, variable, default, text in config.SETTINGS
+)
+
+
+class _Commands(click.Group):
+    """Errors of nwdisco are for the user: a line, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (errors.NwdiscoError, ValueError) as error:
+            click.echo(f"nwdisco: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, epilog=SETTINGS_HELP)
+@click.version_option(config.VERSION, prog_name="nwdisco")
+def main() -> None:
+    """Service discovery on a local network that needs no set-up."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+@main.command()
+def beacon() -> None:
+    """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
+    from .beacon.process import run_beacon
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    run_beacon(config.Settings.from_environment(), lambda: None, idle_s=None)
+
+
+@main.command()
+@click.argument("name")
+@click.argument("address", required=False)
+@click.option("-p", "--property", "pairs", multiple=True, metavar="KEY=VALUE", help="A property; as often as needed.")
+@click.option("--ttl", "ttl_s", type=float, default=config.TTL_S, show_default=True, help="Time to live, in seconds.")
+@click.option("--fail-if-exists", is_flag=True, help="Fail when anybody on the network has the name.")
+@json_option
+def advertise(
+    name: str, address: str | None, pairs: tuple[str, ...], ttl_s: float, fail_if_exists: bool, as_json: bool
+) -> None:
+    """Advertise NAME at ADDRESS (a free port of this machine if left out) until Ctrl-C."""
+    properties = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"the property {pair!r} has no '=': write KEY=VALUE")
+        properties[key] = value
+    given = discovery.advertise(name, address, fail_if_exists, ttl_s, properties)
+    click.echo(json.dumps({"name": name, "address": given}) if as_json else given)
+    sys.stdout.flush()
+    _wait_for_signal()
+    discovery.unadvertise(name)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--wait", "wait_s", type=float, default=60, show_default=True, help="Seconds to wait for it.")
+@json_option
+def discover(name: str, wait_s: float, as_json: bool) -> None:
+    """Print the address of NAME; exit status 1 when nobody advertises it."""
+    found = discovery.discover(name, wait_s)
+    if found is None:
+        if not as_json:
+            click.echo(f"nwdisco: nobody advertises {name!r}", err=True)
+        sys.exit(1)
+    click.echo(json.dumps({"name": name, "address": found}) if as_json else found)
+
+
+@main.command("list")
+@click.argument("group", required=False)
+@click.option("--separator", default="/", show_default=True)
+@json_option
+def list_(group: str | None, separator: str, as_json: bool) -> None:
+    """List the services of GROUP, or all; exit status 1 when there are none."""
+    found = discovery.discover_all() if group is None else discovery.discover_group(group, separator)
+    if as_json:
+        for service in found:
+            click.echo(json.dumps(_plain(service)))
+    elif found:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("name", "address", "properties", "node", "age", box=None, pad_edge=False)
+        for service in found:
+            pairs = " ".join(f"{key}={value}" for key, value in service.properties.items())
+            table.add_row(service.name, service.address, pairs, service.node, f"{service.age_s:.0f} s")
+        Console(highlight=False, markup=False, soft_wrap=True).print(table)
+    if not found:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("group", required=False)
+@click.option("--separator", default="/", show_default=True)
+@click.option("--wait", "wait_s", type=float, default=None, help="Seconds to watch; for ever if left out.")
+@json_option
+def watch(group: str | None, separator: str, wait_s: float | None, as_json: bool) -> None:
+    """Print what joins, changes and leaves, in GROUP or everywhere."""
+    limit = config.FOREVER if wait_s is None else wait_s
+    for event in discovery.watch(group, separator, limit):
+        click.echo(_event_line(event, as_json))
+        sys.stdout.flush()
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show the beacon of this user; exit status 1 when none runs."""
+    answer = _ask_running({"do": "status"})
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for key, value in answer.items():
+        if key == "nodes":
+            click.echo(f"nodes: {len(value)}")
+            for node in value:
+                heard = f"{node['adverts']} adverts, heard {node['heard_s_ago']:.1f} s ago"
+                click.echo(f"  {node['node']} at {node['address']}: {heard}")
+        elif key == "interfaces":
+            click.echo("interfaces: " + (", ".join(f"{i['name']} {i['ip']}" for i in value) or "none"))
+        elif isinstance(value, dict):
+            click.echo(f"{key}: " + (", ".join(f"{count} {what}" for what, count in value.items()) or "nothing yet"))
+        else:
+            click.echo(f"{key}: {value}")
+
+
+@main.command()
+def stop() -> None:
+    """End the beacon of this user; exit status 1 when none runs."""
+    _ask_running({"do": "stop"})
+
+
+@main.command()
+def demo() -> None:
+    """Show the main job on this machine alone: two beacons, found and gone, in seconds. Nothing leaves the machine."""
+    from .demo import run
+
+    run()
+
+
+def _ask_running(request: dict[str, Any]) -> dict[str, Any]:
+    end = start.connect_if_running()
+    if end is None:
+        click.echo("nwdisco: no beacon is running", err=True)
+        sys.exit(1)
+    connection = Connection(end)
+    try:
+        return connection.ask(request)
+    except Gone:
+        raise errors.BeaconError("the beacon ended before it answered") from None
+    finally:
+        connection.close()
+
+
+def _plain(service: Service) -> dict[str, object]:
+    return {
+        "name": service.name,
+        "address": service.address,
+        "properties": service.properties,
+        "node": service.node,
+        "age_s": service.age_s,
+    }
+
+
+def _event_line(event: Event, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"event": event.kind, **_plain(event.service)})
+    return f"{event.kind:8} {event.name} {event.address}"
+
+
+def _wait_for_signal() -> None:
+    """Until Ctrl-C or SIGTERM."""
+    import signal
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return

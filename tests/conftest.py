@@ -1,0 +1,50 @@
+"""Machines for the tests, cleaned up after them. With NWDISCO_TESTS_NO_SKIP (in CI) a test that would skip fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import namespaces
+from tests.machines import Machine
+from tests.namespaces import Network
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture()
+def place() -> Iterator[Path]:
+    """A short path (Unix sockets take 100 bytes), removed after the test."""
+    with tempfile.TemporaryDirectory(prefix="nwd-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture()
+def machine(place: Path) -> Iterator[Machine]:
+    """This machine with no network but loopback, and a beacon of the test's own."""
+    machine = Machine(place / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_udp_port()))
+    yield machine
+    machine.close()
+
+
+@pytest.fixture()
+def network(place: Path) -> Iterator[Network]:
+    """An empty network for real hosts; needs root."""
+    reason = namespaces.why_not()
+    if reason is not None:
+        if os.environ.get("NWDISCO_TESTS_NO_SKIP"):
+            pytest.fail(f"would skip: {reason}")
+        pytest.skip(reason)
+    network = Network(place)
+    yield network
+    network.close()
