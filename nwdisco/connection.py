@@ -53,7 +53,7 @@ class Connection:
             self._end.settimeout(ANSWER_LIMIT_S)
             self._end.sendall(data)
         except TimeoutError:
-            raise _stuck() from None
+            raise stuck() from None
         except OSError:
             raise Gone from None
 
@@ -86,7 +86,7 @@ class Connection:
         try:
             answer = self.receive(None if wait_s is None else wait_s + ANSWER_LIMIT_S)
         except TimeoutError:
-            raise _stuck() from None
+            raise stuck() from None
         if "error" in answer:
             raise refusal(answer)
         return answer
@@ -101,7 +101,7 @@ class Connection:
         self._end.close()
 
 
-def _stuck() -> errors.BeaconError:
+def stuck() -> errors.BeaconError:
     return errors.BeaconError(f"the beacon has not answered for {ANSWER_LIMIT_S:g} s: run  nwdisco stop  and try again")
 
 

@@ -43,5 +43,9 @@ class BeaconError(NwdiscoError):
     """The beacon of this machine cannot be started or reached, or it refused a request."""
 
 
+class BeaconRunningError(BeaconError):
+    """A second beacon cannot be started: the user has one already."""
+
+
 class BeaconVersionError(BeaconError):
     """The beacon that runs belongs to another version of nwdisco."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from .connection import ANSWER_LIMIT_S, Connection, Gone, refusal
+from .connection import ANSWER_LIMIT_S, Connection, Gone, refusal, stuck
 from .results import Event, Seen
 
 TYPE_CHECKING = False
@@ -38,7 +38,8 @@ class Watch:
             try:
                 if self._connection is None:
                     self._connect()
-                self._take(left_s)
+                else:
+                    self._take(left_s)
             except TimeoutError:
                 continue
             except Gone:
@@ -75,6 +76,9 @@ class Watch:
             self._take(ANSWER_LIMIT_S)
         except Gone:
             self._end()  # the next turn tries again
+        except TimeoutError:
+            self._end()
+            raise stuck() from None
         except BaseException:
             self._end()
             raise

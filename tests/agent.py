@@ -35,9 +35,7 @@ def advertise_timed(name: str) -> tuple[str, float]:
 
 def discover_in_threads(name: str, threads: int, wait_for_s: float) -> list[str | None]:
     found: list[str | None] = []
-    waiting = [
-        threading.Thread(target=lambda: found.append(nw0.discover(name, wait_for_s))) for _ in range(threads)
-    ]
+    waiting = [threading.Thread(target=lambda: found.append(nw0.discover(name, wait_for_s))) for _ in range(threads)]
     for thread in waiting:
         thread.start()
     for thread in waiting:
@@ -93,7 +91,7 @@ def end_multiprocess() -> None:
     child.join()
 
 
-def free_file_descriptors() -> int:
+def open_file_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -118,7 +116,7 @@ VERBS: dict[str, Any] = {
             reap,
             multiprocess,
             end_multiprocess,
-            free_file_descriptors,
+            open_file_descriptors,
         )
     },
 }

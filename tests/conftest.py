@@ -22,14 +22,14 @@ def free_udp_port() -> int:
         return port
 
 
-@pytest.fixture()
+@pytest.fixture
 def place() -> Iterator[Path]:
     """A short path (Unix sockets take 100 bytes), removed after the test."""
     with tempfile.TemporaryDirectory(prefix="nwd-") as directory:
         yield Path(directory)
 
 
-@pytest.fixture()
+@pytest.fixture
 def machine(place: Path) -> Iterator[Machine]:
     """This machine with no network but loopback, and a beacon of the test's own."""
     machine = Machine(place / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_udp_port()))
@@ -37,7 +37,20 @@ def machine(place: Path) -> Iterator[Machine]:
     machine.close()
 
 
-@pytest.fixture()
+@pytest.fixture
+def many_neighbours() -> Iterator[None]:
+    """All namespaces share the kernel's one table of neighbours (ARP), by default too small for 50 that all know each other."""
+    limit = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+    if os.geteuid() != 0:
+        yield  # the network's own fixture says why the test skips
+        return
+    before = limit.read_text()
+    limit.write_text("16384")
+    yield
+    limit.write_text(before)
+
+
+@pytest.fixture
 def network(place: Path) -> Iterator[Network]:
     """An empty network for real hosts; needs root."""
     reason = namespaces.why_not()

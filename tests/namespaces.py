@@ -84,9 +84,34 @@ class Host(Machine):
     def plug_in(self, lan: int) -> None:
         self.network.add_lan(lan)
         switch, port = self.network.switch, f"p{lan}-{self.number}"
-        run("ip", "link", "add", port, "netns", switch, "type", "veth", "peer", "name", f"eth{lan}", "netns", self.namespace)
+        run(
+            "ip",
+            "link",
+            "add",
+            port,
+            "netns",
+            switch,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"eth{lan}",
+            "netns",
+            self.namespace,
+        )
         run("ip", "-n", switch, "link", "set", port, "master", f"br{lan}", "up")
-        run("ip", "-n", self.namespace, "addr", "add", f"{self.ip(lan)}/24", "brd", f"10.77.{lan}.255", "dev", f"eth{lan}")
+        run(
+            "ip",
+            "-n",
+            self.namespace,
+            "addr",
+            "add",
+            f"{self.ip(lan)}/24",
+            "brd",
+            f"10.77.{lan}.255",
+            "dev",
+            f"eth{lan}",
+        )
         run("ip", "-n", self.namespace, "link", "set", f"eth{lan}", "up")
 
     def cable(self, plugged: bool, lan: int = 0) -> None:

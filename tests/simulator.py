@@ -182,19 +182,20 @@ class World:
     def _happen(
         self, at: float, _: int, hosts: tuple[Host, ...], data: bytes | None, source: Address, direct: bool
     ) -> None:
+        now = self.now
         for host in hosts:
+            lan = host.lan
             if not host.alive:
                 continue
             if data is not None:
                 self.delivered += 1
-                host.lan.receive(data, source, self.now, direct)
+                lan.receive(data, source, now, direct)
             elif at == host.wake_at:  # or else it was planned anew since
                 host.wake_at = float("inf")
-                host.lan.wake(self.now)
+                lan.wake(now)
             else:
                 continue
-            due = host.lan.due
-            if host.lan.outbox or (due is not None and due < host.wake_at):
+            if lan.outbox or (lan.due or 0.0) < host.wake_at:
                 self.after(host)
 
     def _spread(self, sender: Host, data: bytes) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import NwdiscoError
+from ..errors import BeaconRunningError, NwdiscoError
 
 
 def run_detached() -> None:
     """Started by beacon/start.py: leave its process tree, say on READY_FD how the start went, serve."""
-    from .start import READY, READY_FD
+    from .start import READY, READY_FD, TAKEN
 
     if os.fork():
         os._exit(0)  # the program waits for this one only: the beacon is nobody's child
@@ -25,6 +25,8 @@ def run_detached() -> None:
 
     try:
         _run(ready)
+    except BeaconRunningError:
+        os.write(READY_FD, TAKEN)
     except NwdiscoError as error:
         os.write(READY_FD, str(error).encode())
         sys.exit(1)

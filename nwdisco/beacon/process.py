@@ -16,7 +16,7 @@ import msgspec
 
 from ..config import VERSION, Settings
 from ..core.directory import Directory
-from ..errors import BeaconError
+from ..errors import BeaconRunningError
 from .doors.control import ControlDoor
 from .interfaces import Interface, own_ip
 from .links.lan import LanLink
@@ -119,7 +119,7 @@ class Beacon:
 
 
 def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | None) -> None:
-    """Run a beacon in this process until it is told to stop. BeaconError when the user has one already."""
+    """Run a beacon in this process until it is told to stop. BeaconRunningError when the user has one already."""
     runtime = Runtime(settings)
     runtime.prepare()
     with open(runtime.lock, "a+") as lock:
@@ -127,7 +127,7 @@ def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | No
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise BeaconError(f"a beacon is running already, with process id {lock.read().strip()}") from None
+            raise BeaconRunningError(f"a beacon is running already, with process id {lock.read().strip()}") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 START_LIMIT_S = 10.0
 """A beacon that is not ready after so long has failed."""
 READY = b"ready"
+TAKEN = b"taken"
+TAKEN_AGAIN_S = 0.02
+"""A beacon holds the lock and has no socket yet (or no more): how long until the next look."""
 BOOT = "import sys; sys.path += sys.argv[1:]; from nwdisco.beacon.__main__ import run_detached; run_detached()"
 READY_FD = 3
 
@@ -39,7 +42,7 @@ def connect_or_start() -> socket.socket:
         while (connection := runtime.connect()) is None:
             _start(deadline)
             if time.monotonic() > deadline:
-                raise BeaconError(f"a beacon holds {runtime.lock} and has no socket: end it, and try again")
+                raise BeaconError(f"a beacon holds {runtime.lock} but not its socket: end it, and try again")
     return connection
 
 
@@ -74,7 +77,9 @@ def _start(deadline: float) -> None:
     os.waitpid(child, 0)  # the beacon itself is its child, and lives on
     if said is None:
         raise BeaconError(f"the beacon was not ready after {START_LIMIT_S:g} s: run  nwdisco beacon  to see why")
-    if not said.startswith(READY):
+    if said == TAKEN:
+        time.sleep(TAKEN_AGAIN_S)
+    elif said != READY:
         raise BeaconError(
             f"the beacon ended at once: {said.decode(errors='replace') or 'it said nothing'}. Run  nwdisco beacon  to see why"
         )

@@ -17,7 +17,7 @@ Address = tuple[str, int]
 """IPv4 address as text, port."""
 
 MAX_CREDIT = 4096
-"""Bytes that an unproved address can save up."""
+"""An unproved address that has so many bytes to its credit is given no more."""
 
 
 class Contact:
@@ -55,10 +55,8 @@ class Contacts:
             contact = self._known[address] = Contact()
             if len(self._known) > config.MAX_CONTACTS:
                 self._forget_one()
-        else:
-            self._known.move_to_end(address)
-        if not contact.proved:
-            contact.credit = min(contact.credit + size, MAX_CREDIT)
+        if not contact.proved and contact.credit < MAX_CREDIT:
+            contact.credit += size
         return contact
 
     def get(self, address: Address) -> Contact | None:
@@ -81,7 +79,7 @@ class Contacts:
         return True
 
     def _forget_one(self) -> None:
-        """The one not heard longest that is no peer's: a flood of forged addresses must not keep us from probing."""
+        """The one known longest that is no peer's: a flood of forged addresses must not keep us from probing."""
         for _ in range(config.MAX_NODES):
             address, contact = self._known.popitem(last=False)
             if not self._is_peer(address):

@@ -12,6 +12,7 @@ wakes it again at `due`.
 from __future__ import annotations
 
 from collections import Counter, deque
+from math import ceil
 from random import Random
 from typing import Final, NamedTuple
 
@@ -38,6 +39,11 @@ REORDER_S: Final = 0.03
 just behind, and an answer's parts come each ANSWER_GAP_S."""
 ASKED_S: Final = 1.0
 """A newcomer that asked us itself so lately has heard us: its repeated question to everyone needs no answer."""
+WATCH_TICK_S: Final = 0.05
+"""Peers that are not suspect yet are looked at in such steps. Longer: fewer wake-ups, fewer probes before the end."""
+BIG_ROOM_NODES: Final = 200
+"""With so many nodes known, one without adverts leaves a newcomer's question to its next beat: in a room where hundreds
+are switched on at once, answers that hold nothing would be most of the traffic."""
 MAX_ASKS: Final = 16
 """Gaps asked for at a time."""
 
@@ -168,6 +174,8 @@ class Lan:
 
     def _take_who(self, who: Who, source: Address, contact: Contact, now: float, direct: bool) -> None:
         if not direct:
+            if len(self.peers) >= BIG_ROOM_NODES and not self._teller.journal.count:
+                return
             if now - contact.who_at < config.SAME_QUESTION_S or now - contact.asked_at < ASKED_S:
                 return
             contact.who_at = now
@@ -194,7 +202,8 @@ class Lan:
             if peer is not None:
                 if now - peer.heard_at > config.SUSPECT_SHARE * config.TTL_S:
                     peer.seq = -1  # it lives: whatever sequence number somebody made us believe is void
-                self._alive(peer, now)
+                peer.heard_at = now
+                self._directory.renew(peer.node, now)
         if peer is None:
             if now - contact.greeted_at > sum(config.RETRY_UNKNOWN_S):
                 contact.greeted_at = now
@@ -229,7 +238,7 @@ class Lan:
             if peer is None:
                 self.counters["over_limit"] += 1
                 return None
-            self._watch_in(config.SUSPECT_SHARE * config.TTL_S, peer, now)
+            self._watch_later(peer, now + config.SUSPECT_SHARE * config.TTL_S, now)
         if source == peer.address:
             peer.address_at = now
         elif now - peer.address_at > config.MOVE_AFTER_S:
@@ -238,12 +247,13 @@ class Lan:
             peer.elsewhere = source
         if seq > peer.seq:
             peer.seq = seq
-            self._alive(peer, now)
+            peer.heard_at = now
+            self._directory.renew(node, now)
         return peer
 
-    def _alive(self, peer: Peer, now: float) -> None:
-        peer.heard_at = now
-        self._directory.renew(peer.node, now)
+    def _watch_later(self, peer: Peer, at: float, now: float) -> None:
+        """Nothing is urgent yet: peers that are due at about the same time are looked at together."""
+        self._watch_in(ceil(at / WATCH_TICK_S) * WATCH_TICK_S - now, peer, now)
 
     def _watch_in(self, seconds: float, peer: Peer, now: float) -> None:
         self._timers.at(now + max(seconds, config.LEAST_WAIT_S), lambda later: self._watch(peer, later))
@@ -261,7 +271,7 @@ class Lan:
             return
         life_s = shortest_s if silence_s < shortest_s else longest_s
         if silence_s < config.SUSPECT_SHARE * life_s:
-            self._watch_in(peer.heard_at + config.SUSPECT_SHARE * life_s - now, peer, now)
+            self._watch_later(peer, peer.heard_at + config.SUSPECT_SHARE * life_s, now)
         else:
             left_s = peer.heard_at + life_s - now
             self._watch_in(min(left_s, self._probe(peer, left_s, now)), peer, now)
