@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 GREETING = f"nwdisco-control {config.CONTROL_VERSION}\n".encode()
 ANSWER_LIMIT_S = 15.0
 """A beacon that has not answered so long after it should have is taken for stuck."""
+SMALL_READ, LARGE_READ = 4096, 1 << 18
+"""Most answers are small, and room for a large one costs more than the answer; long lists come in large parts."""
 TRIES_S = 10.0
 """How long a call goes on with new beacons when one after the other ends under it."""
 SEE_WHY = "see beacon.log beside the beacon's socket, or run  nwdisco beacon"
@@ -61,21 +63,25 @@ class Connection:
         """The next message; Gone at the end of the connection, TimeoutError after so many seconds."""
         deadline = None if limit_s is None else time.monotonic() + limit_s
         parts = [self._unread]
+        size = SMALL_READ
+        left_s = limit_s
         while b"\n" not in parts[-1]:
-            left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 self._unread = b"".join(parts)
                 raise TimeoutError
             try:
                 self._end.settimeout(left_s)
-                part = self._end.recv(1 << 18)
+                part = self._end.recv(size)
             except TimeoutError:
-                continue
+                pass  # the time is up: see above
             except OSError:
                 raise Gone from None
-            if not part:
-                raise Gone
-            parts.append(part)
+            else:
+                if not part:
+                    raise Gone
+                parts.append(part)
+                size = LARGE_READ
+            left_s = None if deadline is None else deadline - time.monotonic()
         line, _, self._unread = b"".join(parts).partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message

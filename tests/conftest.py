@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,19 @@ import pytest
 from tests import namespaces
 from tests.machines import Machine
 from tests.namespaces import Network
+
+
+NO_SKIP = bool(os.environ.get("NWDISCO_TESTS_NO_SKIP"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where nothing may be missing, a skip is a failure."""
+    report = yield
+    if NO_SKIP and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where no test may skip: {report.longrepr}"
+    return report
 
 
 def free_udp_port() -> int:
@@ -55,8 +68,6 @@ def network(place: Path) -> Iterator[Network]:
     """An empty network for real hosts; needs root."""
     reason = namespaces.why_not()
     if reason is not None:
-        if os.environ.get("NWDISCO_TESTS_NO_SKIP"):
-            pytest.fail(f"would skip: {reason}")
         pytest.skip(reason)
     network = Network(place)
     yield network

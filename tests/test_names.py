@@ -122,9 +122,10 @@ def test_a_wait_is_seconds_or_for_ever() -> None:
     assert names.check_wait(2) == 2.0
     assert names.check_wait(config.FOREVER) is None
     assert names.check_wait(float("inf")) is None
+    assert names.check_wait(10**400) is None
 
 
-@pytest.mark.parametrize("wait_for_s", [-1, -0.001, float("nan"), float("-inf"), None, True, "1", 10**400])
+@pytest.mark.parametrize("wait_for_s", [-1, -0.001, float("nan"), float("-inf"), None, True, "1"])
 def test_a_wait_that_cannot_be_is_refused(wait_for_s: Any) -> None:
     with pytest.raises(ValueError, match="wait_for_s is"):
         names.check_wait(wait_for_s)

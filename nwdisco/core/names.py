@@ -11,6 +11,9 @@ import json
 from .. import config
 from ..errors import AdvertError
 
+LONGEST_WAIT_S = 1e9
+"""Clocks and selectors overflow somewhere past it."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,11 +91,11 @@ def check_ttl(ttl_s: object) -> float:
 
 
 def check_wait(wait_for_s: object) -> float | None:
-    """Seconds to wait as a float, None for FOREVER."""
+    """Seconds to wait as a float, None for FOREVER and for what is longer than anybody waits."""
     if wait_for_s is config.FOREVER:
         return None
     if isinstance(wait_for_s, bool) or not isinstance(wait_for_s, int | float):
         raise ValueError(f"wait_for_s is {wait_for_s!r}: give a number of seconds, or FOREVER")
     if not wait_for_s >= 0:
         raise ValueError(f"wait_for_s is {wait_for_s}: give 0 or more seconds, or FOREVER")
-    return None if wait_for_s == float("inf") else float(wait_for_s)
+    return None if wait_for_s > LONGEST_WAIT_S else float(wait_for_s)
