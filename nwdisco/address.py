@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from .core.names import is_clean
 from .errors import AddressError, InvalidAddressError, NoAddressFoundError
 
 TYPE_CHECKING = False
@@ -27,33 +28,46 @@ def complete(address: str | int | None) -> str:
     each with or without ":port"; a port that is not given is a free one. Raises AddressError for a port that
     is none, InvalidAddressError for an address that is none, NoAddressFoundError for wildcards that nothing fits.
     """
-    if address is not None and (isinstance(address, bool) or not isinstance(address, str | int)):
+    text = _text(address)
+    host, port_text = _split(text)
+    port = check_port(port_text, text) if port_text else 0  # before a name is looked up, which may take long
+    ip = _ip(host)
+    return f"{ip}:{port or free_port()}"
+
+
+def _text(address: object) -> str:
+    if address is None:
+        return ""
+    if isinstance(address, bool) or not isinstance(address, str | int):
         raise InvalidAddressError(
             f"the address is {address!r}: give text such as '192.168.1.7:8080', ':8080' or a port"
         )
-    text = str(address if address is not None else "").strip()
-    host, port_text = _split(text)
-    port = _port(port_text, text)  # before a name is looked up, which may take long
-    ip = _ip(host)
-    return f"{ip}:{port if port else free_port()}"
+    if isinstance(address, int) and abs(address) > 10**9:  # Python does not even print the largest
+        raise AddressError("the port is out of range by far: give one from 1 to 65535")
+    return str(address).strip()
 
 
 def _split(text: str) -> tuple[str, str]:
+    """The host and the port, each "" where it is left out."""
     if text.count(":") > 1:
-        raise InvalidAddressError(f"{text!r} looks like IPv6, which nwdisco does not speak: give an IPv4 address")
+        raise InvalidAddressError(
+            f"{text[:60]!r} has more than one colon, like IPv6, which nwdisco does not speak: give an IPv4 address"
+        )
     if ":" in text:
         host, _, port = text.partition(":")
         if not port:
-            raise AddressError(f"{text!r} has a colon and no port: write the port behind it, or leave out the colon")
+            raise AddressError(
+                f"{text[:60]!r} has a colon and no port: write the port behind it, or leave out the colon"
+            )
         return host, port
     return ("", text) if text.lstrip("-").isdigit() else (text, "")
 
 
-def _port(text: str, whole: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.lstrip("-").isdigit()):
-        raise AddressError(f"the port {text!r} of {whole!r} is no number: give one from 1 to 65535")
+def check_port(text: str, whole: str) -> int:
+    """The port of an address `whole`, as a number. Raises AddressError."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise AddressError(f"the port {text[:20]!r} of {whole[:60]!r} is no number: give one from 1 to 65535")
     port = int(text) if len(text) < 10 else 0
     if not 1 <= port <= 65535:
         raise AddressError(f"the port {text[:20]} of {whole[:60]!r} is out of range: give one from 1 to 65535")
@@ -64,11 +78,13 @@ def _ip(host: str) -> str:
     """An IPv4 address as text, or "" for one to be picked."""
     if not host:
         return ""
+    if not is_clean(host):
+        raise InvalidAddressError(f"the host name {host[:60]!r} holds a control character: leave it out")
     if "*" in host:
         return _matching(host)
     if host.replace(".", "").isdigit():
         if not is_ipv4(host):
-            raise InvalidAddressError(f"{host!r} is no IPv4 address: it takes four numbers from 0 to 255")
+            raise InvalidAddressError(f"{host[:60]!r} is no IPv4 address: it takes four numbers from 0 to 255")
         if host == "0.0.0.0":
             return ""  # "all my addresses": each receiver gets the one that it can reach
         return host
@@ -83,14 +99,18 @@ def _ip(host: str) -> str:
 
 def is_ipv4(text: str) -> bool:
     parts = text.split(".")
-    return len(parts) == 4 and all(p.isascii() and p.isdigit() and len(p) <= 3 and int(p) < 256 for p in parts)
+    return len(parts) == 4 and all(_is_octet(part) for part in parts)
+
+
+def _is_octet(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 256
 
 
 def _matching(pattern: str) -> str:
     from fnmatch import fnmatchcase
 
-    if not all(part == "*" or (part.isdigit() and int(part) < 256) for part in pattern.split(".")):
-        raise InvalidAddressError(f"{pattern!r} is no pattern of an IPv4 address: write it like '192.168.*'")
+    if not all(part == "*" or _is_octet(part) for part in pattern.split(".")):
+        raise InvalidAddressError(f"{pattern[:60]!r} is no pattern of an IPv4 address: write it like '192.168.*'")
     found = own_addresses()
     for ip in found:
         if fnmatchcase(ip, pattern):
@@ -139,13 +159,13 @@ def free_port() -> int:
     """A port that nothing on this machine listens on, for TCP and UDP, and that this process did not hand out before."""
     for _ in range(100):
         with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("", 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind(("", 0))
+                port: int = tcp.getsockname()[1]
                 udp.bind(("", port))
             except OSError:
                 continue
-        if port not in _handed_out:
-            _handed_out.add(port)
-            return port
+            if port not in _handed_out:  # looked up while we hold it, so that no other thread gets it meanwhile
+                _handed_out.add(port)
+                return port
     raise NoAddressFoundError("no free port could be found on this machine: give one yourself, such as ':8080'")

@@ -1,7 +1,8 @@
 """The verbs for asyncio: the same names, arguments and results as in discovery.py, awaitable; `watch` is an async iterator.
 
 Adverts belong to the process, so those made here and with the blocking verbs are the same ones. Cancelling a call leaves
-nothing half done: a wait's connection is closed, an advert that was being made is withdrawn.
+nothing half done: a wait's connection is closed, an advert that was being made is withdrawn (by the time that the
+cancellation arrives at whoever awaits the call).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from . import config, errors, lease, requests
 from .beacon import start
-from .connection import ANSWER_LIMIT_S, GREETING, SEE_WHY, TRIES_S, Gone, refusal
+from .connection import ANSWER_LIMIT_S, GREETING, SEE_WHY, TRIES_S, Gone, refusal, stuck
 from .core.names import check_name, check_wait
 from .results import Event, Seen, Service
 
@@ -80,7 +82,7 @@ async def _call(request: dict[str, Any], wait_s: float | None = 0.0) -> dict[str
             if wait_s is not None and waited_s > wait_s + TRIES_S:
                 raise errors.BeaconError("one beacon after the other ended: " + SEE_WHY) from None
         except TimeoutError:
-            raise errors.BeaconError("the beacon does not answer: run  nwdisco stop  and try again") from None
+            raise stuck() from None
         finally:
             connection.close()
 
@@ -93,18 +95,28 @@ async def advertise(
     properties: Mapping[str, str] | None = None,
 ) -> str:
     """See discovery.advertise."""
-
-    def make() -> str:
-        return lease.advertise(requests.advertise(name, address, fail_if_exists, ttl_s, properties))
-
-    making = asyncio.ensure_future(asyncio.to_thread(make))
+    # In a thread, since it may look up a host name; who cancels this need not wait for the answer.
+    request = await asyncio.to_thread(requests.advertise, name, address, fail_if_exists, ttl_s, properties)
+    making = asyncio.ensure_future(asyncio.to_thread(lease.advertise, request))
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:
-        await asyncio.wait([making])  # a fraction of a second: the thread cannot be cancelled
-        if making.exception() is None:
-            await asyncio.to_thread(lease.unadvertise, name)
+        undoing = asyncio.ensure_future(_undo(making, name))
+        _undoing.add(undoing)
+        undoing.add_done_callback(_undoing.discard)
+        await asyncio.shield(undoing)  # it goes on if this is cancelled once more
         raise
+
+
+_undoing: set[asyncio.Future[None]] = set()
+"""The event loop itself does not hold on to its tasks."""
+
+
+async def _undo(making: asyncio.Future[str], name: str) -> None:
+    """Withdraw an advert once it is made: the thread that makes it cannot be stopped."""
+    with suppress(errors.NwdiscoError):
+        await making
+        await asyncio.to_thread(lease.unadvertise, name)
 
 
 async def unadvertise(name: str) -> bool:
@@ -139,7 +151,7 @@ def watch(
 
 
 class AsyncWatch:
-    """An async iterator over events; `close` (or the end of its `async with`) ends it."""
+    """An async iterator over events, at work from its first turn on; `close` (or the end of its `async with`) ends it."""
 
     def __init__(self, request: dict[str, Any], wait_s: float | None) -> None:
         self._request = request
@@ -154,21 +166,21 @@ class AsyncWatch:
         return self
 
     async def __anext__(self) -> Event:
-        if self._wait_s is not None and self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._wait_s
         try:
-            async with asyncio.timeout_at(self._deadline):
-                while not self._ready and not self._closed:
-                    await self._take()
-        except TimeoutError:
-            self._closed = True
+            while not self._closed:
+                if self._ready:
+                    return self._ready.popleft()
+                if self._deadline is not None and time.monotonic() >= self._deadline:
+                    break
+                if self._connection is None:
+                    await self._connect()
+                else:
+                    await self._hear(self._connection)
         except BaseException:
             self._end()
             raise
-        if not self._ready:
-            self._end()
-            raise StopAsyncIteration
-        return self._ready.popleft()
+        self.close()
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """End it; an iteration under way in another task ends too."""
@@ -181,14 +193,33 @@ class AsyncWatch:
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    async def _take(self) -> None:
+    def __del__(self) -> None:
+        with suppress(RuntimeError):  # the event loop has ended, and its connections with it
+            self._end()
+
+    async def _connect(self) -> None:
+        """To the beacon that is there now; what is there already is ready then, even when no time is left to wait."""
+        if self._wait_s is not None and self._deadline is None:
+            self._deadline = time.monotonic() + self._wait_s
+        self._connection = connection = await _Connection.to_beacon()
         try:
-            if self._connection is None:
-                self._connection = await _Connection.to_beacon()
-                await self._connection.send(self._request)
-            self._ready.extend(self._seen.events(await self._connection.receive()))
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await connection.send(self._request)
+                self._ready.extend(self._seen.events(await connection.receive()))
         except Gone:
             self._end()  # the next turn finds the next beacon
+        except TimeoutError:
+            raise stuck() from None
+
+    async def _hear(self, connection: _Connection) -> None:
+        left_s = None if self._deadline is None else self._deadline - time.monotonic()
+        try:
+            async with asyncio.timeout(left_s):
+                self._ready.extend(self._seen.events(await connection.receive()))
+        except Gone:
+            self._end()  # the next turn finds the next beacon
+        except TimeoutError:
+            self._closed = True
 
     def _end(self) -> None:
         if self._connection is not None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
+import os
+import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from . import config, discovery, errors
 from .beacon import start
 from .connection import Connection, Gone
+from .core.names import is_clean
 from .results import Event, Service
 
 SETTINGS_HELP = "Settings, from the environment:\n\n" + "\n\n".join(
@@ -46,7 +48,6 @@ def beacon() -> None:
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     run_beacon(config.Settings.from_environment(), lambda: None, idle_s=None)
 
 
@@ -68,9 +69,10 @@ def advertise(
             raise click.UsageError(f"the property {pair!r} has no '=': write KEY=VALUE")
         properties[key] = value
     given = discovery.advertise(name, address, fail_if_exists, ttl_s, properties)
+    signals = _signals()
     click.echo(json.dumps({"name": name, "address": given}) if as_json else given)
     sys.stdout.flush()
-    _wait_for_signal()
+    os.read(signals, 1)
     discovery.unadvertise(name)
 
 
@@ -104,7 +106,7 @@ def list_(group: str | None, separator: str, as_json: bool) -> None:
 
         table = Table("name", "address", "properties", "node", "age", box=None, pad_edge=False)
         for service in found:
-            pairs = " ".join(f"{key}={value}" for key, value in service.properties.items())
+            pairs = " ".join(f"{key}={_shown(value)}" for key, value in service.properties.items())
             table.add_row(service.name, service.address, pairs, service.node, f"{service.age_s:.0f} s")
         Console(highlight=False, markup=False, soft_wrap=True).print(table)
     if not found:
@@ -190,15 +192,21 @@ def _event_line(event: Event, as_json: bool) -> str:
     return f"{event.kind:8} {event.name} {event.address}"
 
 
-def _wait_for_signal() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    import signal
+def _shown(value: str) -> str:
+    """A property's value, which may hold anything, as text that cannot garble a terminal."""
+    return value if is_clean(value) else repr(value)
 
-    def leave(number: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        return
+def _signals() -> int:
+    """A pipe on which the first Ctrl-C or SIGTERM arrives as a byte; the next one ends the program."""
+    arrived, arrive = os.pipe()
+    os.set_blocking(arrive, False)
+    signal.set_wakeup_fd(arrive)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores Ctrl-C for what it runs in the background
+            signal.signal(number, _only_once)
+    return arrived
+
+
+def _only_once(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)

@@ -30,7 +30,7 @@ class Watch:
         return self
 
     def __next__(self) -> Event:
-        while not self._ready:
+        while self._closed or not self._ready:
             left_s = None if self._deadline is None else self._deadline - time.monotonic()
             if self._closed or (left_s is not None and left_s <= 0):
                 self._end()

@@ -23,7 +23,7 @@ _decoded: dict[bytes, datagrams.Message] = {}
 _decode = datagrams.decode
 
 
-def _decode_once(data: bytes) -> datagrams.Message:
+def decode_once(data: bytes) -> datagrams.Message:
     """What a thousand hosts receive is decoded once."""
     message = _decoded.get(data)
     if message is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,19 +64,15 @@ def test_with_any_byte_changed_it_is_read_or_refused(message: Message) -> None:
     for place in range(len(data)):
         for byte in (0, 0x22, 0x39, 0x5B, 0x7F, 0xFF):
             with_another = data[:place] + bytes([byte]) + data[place + 1 :]
-            try:
+            with suppress(Foreign, Malformed):
                 decode(with_another)
-            except (Foreign, Malformed):
-                pass
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=1500) | st.binary(max_size=300).map(lambda data: b"nw1[" + data))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    try:
+    with suppress(Foreign, Malformed):
         decode(data)
-    except (Foreign, Malformed):
-        pass
 
 
 json_values = st.recursive(
@@ -153,7 +152,8 @@ CHANGE = b'nw1["change","RXx2n2RB",1,0,0,0,9,[%s]]'
         b"nw1" + b"[" * 1300,
         b"nw1" + b"[" * 10_000,
         b'nw1["beat",' + b'{"a":' * 250,
-        b'nw1["beat","RXx2n2RB",1,0,0,' + b"[" * 680 + b"]" * 680 + b"]",
+        b'nw1["beat","RXx2\\n2RB",1,0,0]',
+        b'nw1["beat","RXx2 2RB",1,0,0]',
         encode(Beat("RXx2n2RB", 1, 0, 0)) + b" " * config.MAX_DATAGRAM_BYTES,
     ],
     ids=lambda data: repr(bytes(data[:60])),
@@ -172,7 +172,7 @@ def largest(text: st.SearchStrategy[str], limit: int) -> st.SearchStrategy[str]:
     return text.map(stretch)
 
 
-units = st.text(min_size=1, max_size=3).filter(lambda text: "\ud800" > text or text > "\udfff")
+units = st.text(min_size=1, max_size=3).filter(lambda text: text < "\ud800" or text > "\udfff")
 clean_units = units.filter(names.is_clean)
 
 
@@ -204,7 +204,7 @@ def test_the_largest_advert_allowed_fits_one_datagram_whatever_its_characters(
 @given(st.lists(st.tuples(st.text(max_size=80), st.text(max_size=200)), max_size=60))
 def test_whatever_a_node_tells_of_fits_datagrams_that_link_up_and_can_be_read(said: list[tuple[str, str]]) -> None:
     sent: list[bytes] = []
-    teller = Teller("RXx2n2RB", Timers(), __import__("random").Random(1), lambda d, b: sent.append(d), _to_nobody, 0.0)
+    teller = Teller("RXx2n2RB", Timers(), Random(1), lambda d, b: sent.append(d), _to_nobody, 0.0)
     told: dict[str, str] = {}
     journal = Journal()
     for name, value in said:

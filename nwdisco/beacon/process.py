@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import gc
-import logging
 import os
 import signal
 import socket
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 
 import msgspec
@@ -20,49 +18,50 @@ from ..errors import BeaconRunningError
 from .doors.control import ControlDoor
 from .interfaces import Interface, own_ip
 from .links.lan import LanLink
+from .loop import Loop, log
 from .runtime import Runtime
 
 IDLE_LOOK_S = 0.5
 """How often an idle beacon looks whether its time has come."""
 BACKLOG = 512
 
-logger = logging.getLogger("nwdisco")
-
 
 class Beacon:
     def __init__(self, settings: Settings, runtime: Runtime) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = Loop()
         self._settings = settings
         self._runtime = runtime
         self._started_at = self._loop.time()
-        self._over = asyncio.Event()
         self._idle_since = self._started_at
-        self._directory = Directory(urlsafe_b64encode(os.urandom(6)).decode())
-        self._link = LanLink(self._directory, settings, self._moved)
+        self._directory = Directory(_new_node_id())
+        self._link = LanLink(self._loop, self._directory, settings, self._moved)
         self._own_ip = own_ip(self._link.interfaces)
         self._door = ControlDoor(
-            self._directory, lambda: self._own_ip, self._link.when_settled, self.status, self._over.set
+            self._loop,
+            self._directory,
+            lambda: self._own_ip,
+            self._link.when_settled,
+            self.status,
+            self._loop.stop,
         )
 
-    async def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
+    def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
         """Serve until told to stop; with `idle_s`, end after so long without a program."""
         listening = self._listen()
-        server = await self._loop.create_unix_server(self._door.connection, sock=listening, backlog=BACKLOG)
+        self._loop.serve(listening, self._door.connection)
+        self._loop.stop_on(signal.SIGTERM, signal.SIGINT)
         self._link.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._over.set)
         gc.freeze()  # what is there by now stays: no need to look at it again
         ready()
-        logger.info("beacon %s on %s", self._directory.node, self._runtime.socket)
+        log(f"beacon {self._directory.node} on {self._runtime.socket}")
         if idle_s is not None:
             self._end_when_idle(idle_s)
-        await self._over.wait()
+        self._loop.run()
         os.unlink(self._runtime.socket)
+        listening.close()
         self._link.stop()
         self._door.close()
-        server.close()
-        await asyncio.sleep(0)  # lets the connections close
-        logger.info("beacon %s has left", self._directory.node)
+        log(f"beacon {self._directory.node} has left")
 
     def status(self) -> dict[str, object]:
         """What `nwdisco status` shows."""
@@ -98,6 +97,7 @@ class Beacon:
             os.unlink(self._runtime.socket)  # left by a beacon that was killed: we hold the lock
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(self._runtime.socket)
+        listening.listen(BACKLOG)
         return listening
 
     def _moved(self, interfaces: list[Interface]) -> None:
@@ -113,9 +113,14 @@ class Beacon:
         if self._door.connections:
             self._idle_since = now
         if now - self._idle_since >= idle_s:
-            self._over.set()
+            self._loop.stop()
         else:
             self._loop.call_later(min(IDLE_LOOK_S, idle_s), self._end_when_idle, idle_s)
+
+
+def _new_node_id() -> str:
+    """Eight characters of URL-safe base64, never the same twice."""
+    return b2a_base64(os.urandom(6), newline=False).translate(bytes.maketrans(b"+/", b"-_")).decode()
 
 
 def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | None) -> None:
@@ -132,7 +137,4 @@ def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | No
         lock.write(str(os.getpid()))
         lock.flush()
 
-        async def run() -> None:
-            await Beacon(settings, runtime).run(ready, idle_s)
-
-        asyncio.run(run())
+        Beacon(settings, runtime).run(ready, idle_s)

@@ -19,7 +19,7 @@ from .advert import Advert
 MAGIC = b"nw1"
 MAX_ENTRIES = 200
 
-NodeId = Annotated[str, Meta(min_length=8, max_length=8)]
+NodeId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{8}\\Z")]
 Proof = Annotated[str, Meta(min_length=6, max_length=6)]
 Counter = Annotated[int, Meta(ge=0, le=2**53)]
 

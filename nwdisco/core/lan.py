@@ -4,7 +4,9 @@ Each node tells everybody of its changes at once, and with each beat at which ve
 sees a version that it does not have asks for what is missing (peers.py). Who falls silent is probed, then dropped.
 docs/protocol.md is the specification.
 
-Promises, held by tests/test_simulator.py: without loss, a change is everywhere after one datagram; with 30 % loss, in 3 s; silent nodes are gone within 5.5 s, live ones never; halves of a split network agree 1.5 s after they are joined.
+Promises, held by tests/test_simulator.py: without loss, a change is everywhere after one datagram; with 30 % loss, in
+3 s; silent nodes are gone within 5.5 s, live ones never; halves of a split network agree 1.5 s after they are joined.
+
 The driver (beacon/links/lan.py) owns sockets and clock: it calls `receive` and `wake`, sends what is in `outbox`, and
 wakes it again at `due`.
 """

@@ -19,7 +19,6 @@ from .contacts import Address
 from .datagrams import Change, Entry
 from .directory import Directory
 
-
 LATE_S: Final = 10.0
 """What a departed node sent before it left is not believed for so long. Longer: who is shut out by a forged goodbye
 stays out longer."""

@@ -5,22 +5,29 @@ The connection is the lease: when it closes, for whatever reason, what it advert
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
+from ... import address as addresses
 from ... import config
 from ...core import control, names
 from ...core.advert import Advert
 from ...core.control import Advertise, Discover, List, Refused, Request, Status, Stop, Unadvertise, Watch
 from ...core.directory import Directory, Event
-from ...errors import AdvertError
+from ...errors import AddressError, AdvertError
+from ..loop import Loop, Stream, Timer
+
+MALFORMED = ("bad_request", "version")
+"""Refusals of what is no request at all; the others are counted each under its own code."""
+OLDEST_S = 1e8
+"""No advert counts as older (three years): what the LAN's datagrams hold has a limit."""
 
 
 class ControlDoor:
     def __init__(
         self,
+        loop: Loop,
         directory: Directory,
         own_ip: Callable[[], str],
         when_settled: Callable[[Callable[[], None]], None],
@@ -28,6 +35,7 @@ class ControlDoor:
         stop: Callable[[], None],
     ) -> None:
         """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known."""
+        self.loop = loop
         self.directory = directory
         self.own_ip = own_ip
         self.when_settled = when_settled
@@ -44,7 +52,7 @@ class ControlDoor:
         directory.on_event.append(self._on_event)
 
     def connection(self) -> Connection:
-        """A program has connected: asyncio's protocol factory."""
+        """A program has connected: the loop's protocol factory."""
         return Connection(self)
 
     def close(self) -> None:
@@ -61,28 +69,30 @@ class ControlDoor:
                 connection.tell(event)
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One program. Its requests are answered in their order; while one waits, later ones are left unread."""
 
     def __init__(self, door: ControlDoor) -> None:
         self._door = door
         self._directory = door.directory
-        self._loop = asyncio.get_running_loop()
+        self._loop = door.loop
         self._holder = f"{door.directory.node}#{next(door.numbers):08d}"
         self._unread = b""
         self._greeted = False
         self._busy = False
+        """A request waits for its answer, or this is a watch by now."""
+        self._full = False
+        """The program does not take its answers: no more is read before it does."""
+        self._backlog_limit = config.MAX_WATCH_BACKLOG
         self._awaited: str | None = None
-        self._timeout: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport
+        self._timeout: Timer | None = None
+        self._transport: Stream
 
-    # --- asyncio's side ---
+    # --- what the loop calls ---
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Stream) -> None:
         self._transport = transport
         if len(self._door.connections) >= config.MAX_CONTROL_CONNECTIONS:
-            self._door.counters["over_limit"] += 1
             self._refuse(
                 Refused("over_limit", f"the beacon serves {config.MAX_CONTROL_CONNECTIONS} connections at most")
             )
@@ -92,14 +102,20 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        if not self._busy:
-            self._read_on()
-        if len(self._unread) > config.MAX_CONTROL_LINE:
-            self._door.counters["malformed"] += 1
-            self._refuse(Refused("bad_request", f"a request takes {config.MAX_CONTROL_LINE} bytes at most"))
-            self.end()
+        self._read_on()
+        if len(self._unread) > config.MAX_CONTROL_LINE and not (self._full or self._transport.is_closing()):
+            self._too_long()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def pause_writing(self) -> None:
+        self._full = True
+        self._transport.pause_reading()  # should the program end meanwhile, writing to it fails, and that is noticed
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._transport.resume_reading()
+        self._loop.call_soon(self._read_on)
+
+    def connection_lost(self) -> None:
         self._door.connections.discard(self)
         self._door.watching.pop(self, None)
         self._stop_waiting()
@@ -109,24 +125,34 @@ class Connection(asyncio.Protocol):
     # --- requests ---
 
     def _read_on(self) -> None:
-        while not self._busy and not self._transport.is_closing():
-            line, newline, rest = self._unread.partition(b"\n")
-            if not newline:
-                return
-            self._unread = rest
-            if not self._greeted:
+        """Serve what is there, up to a request that has to wait. Never called while a request is being served."""
+        begin = 0
+        while not (self._busy or self._full or self._transport.is_closing()):
+            end = self._unread.find(b"\n", begin)
+            if end < 0:
+                break
+            line = self._unread[begin:end]
+            begin = end + 1
+            if len(line) > config.MAX_CONTROL_LINE:
+                self._too_long()
+            elif not self._greeted:
                 self._greet(line)
-                continue
-            try:
-                self._serve(control.decode(line))
-            except Refused as refused:
-                self._refuse(refused)
+            else:
+                try:
+                    self._serve(control.decode(line))
+                except Refused as refused:
+                    self._refuse(refused)
+        self._unread = self._unread[begin:]
+
+    def _too_long(self) -> None:
+        most = f"{config.MAX_CONTROL_LINE} bytes at most"
+        self._refuse(Refused("bad_request", f"a request takes {most}, and so does all that follows one that waits"))
+        self.end()
 
     def _greet(self, line: bytes) -> None:
         if line == control.GREETING:
             self._greeted = True
             return
-        self._door.counters["malformed"] += 1
         if line.startswith(b"nwdisco-control "):
             text = "the beacon that runs is of another version of nwdisco: run  nwdisco stop  and try again"
             self._refuse(Refused("version", text))
@@ -163,30 +189,31 @@ class Connection(asyncio.Protocol):
         def act() -> None:
             if self not in self._door.connections:
                 return
-            self._busy = False
+            self._resume()
             try:
                 action()
             except Refused as refused:
                 self._refuse(refused)
-            self._read_on()
 
         self._door.when_settled(act)
 
     def _advertise(self, request: Advertise) -> None:
         now = self._loop.time()
+        picked = request.address.startswith(":")
         try:
             names.check_name(request.name)
             names.check_address_text(request.address)
             names.check_properties(request.properties)
             names.check_ttl(request.ttl_s)
-        except AdvertError as error:
+            if picked:
+                addresses.check_port(request.address[1:], request.address)
+        except (AdvertError, AddressError) as error:
             raise Refused("bad_advert", str(error)) from None
         there = self._directory.get(request.name)
         if request.fail_if_exists and there is not None and there.holder != self._holder:
             raise Refused("name_taken", f"{request.name!r} is advertised already", there.address)
         if self._directory.count_held_by(self._holder) >= config.MAX_ADVERTS_PER_PROGRAM:
             raise Refused("over_limit", f"a program has {config.MAX_ADVERTS_PER_PROGRAM} adverts at most")
-        picked = request.address.startswith(":")
         advert = Advert(
             name=request.name,
             address=self._door.own_ip() + request.address if picked else request.address,
@@ -194,7 +221,7 @@ class Connection(asyncio.Protocol):
             ttl_s=request.ttl_s,
             node=self._directory.node,
             holder=self._holder,
-            born=now - request.age_s,
+            born=now - min(request.age_s, OLDEST_S),
             rank=self._directory.next_rank(request.name),
             picked=picked,
         )
@@ -244,15 +271,14 @@ class Connection(asyncio.Protocol):
             self._awaited = None
 
     def _resume(self) -> None:
+        """The request that waited is answered. The next one's turn comes when everybody has heard of what happened."""
         self._busy = False
-        self._read_on()
+        self._loop.call_soon(self._read_on)
 
     def _list(self, request: List) -> None:
         now = self._loop.time()
-        if request.group is None:
-            found = self._directory.all()
-        else:
-            found = self._directory.group(request.group, request.separator)
+        group, separator = ("", "") if request.group is None else (request.group, request.separator)
+        found = self._directory.group(group, separator) if group + separator else self._directory.all()
         excluded = set(request.exclude)
         self._answer({"adverts": [control.describe(advert, now) for advert in found if advert.name not in excluded]})
 
@@ -262,11 +288,13 @@ class Connection(asyncio.Protocol):
         prefix = "" if request.group is None else request.group + request.separator
         now = self._loop.time()
         adverts = self._directory.all() if request.group is None else self._directory.group(prefix, "")
-        self._transport.write(control.encode({"there": [control.describe(advert, now) for advert in adverts]}))
+        there = control.encode({"there": [control.describe(advert, now) for advert in adverts]})
+        self._backlog_limit += len(there)
+        self._transport.write(there)
         self._door.watching[self] = prefix
 
     def tell(self, event: Event) -> None:
-        if self._transport.get_write_buffer_size() > config.MAX_WATCH_BACKLOG:
+        if self._transport.get_write_buffer_size() > self._backlog_limit:
             self._door.counters["slow_watcher"] += 1
             self._transport.abort()
             self._door.watching.pop(self, None)
@@ -279,7 +307,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(control.encode(answer))
 
     def _refuse(self, refused: Refused) -> None:
-        self._door.counters["refused"] += 1
+        self._door.counters["malformed" if refused.code in MALFORMED else refused.code] += 1
         self._transport.write(control.encode_refusal(refused))
 
     def end(self) -> None:

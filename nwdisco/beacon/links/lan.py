@@ -6,8 +6,6 @@ everybody. The other has a port of its own: everything is sent from it, so answe
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 import struct
 import sys
@@ -20,6 +18,7 @@ from ...core.directory import Directory
 from ...core.lan import EVERYONE, MULTICAST, Lan
 from ...errors import BeaconError
 from ..interfaces import Interface, interfaces
+from ..loop import Loop, Timer, log
 
 INTERFACES_EVERY_S = 1.0
 """How often the machine's interfaces are looked at."""
@@ -30,18 +29,18 @@ RECEIVE_BUFFER = 4 * 1024 * 1024
 IP_MULTICAST_ALL = 49
 """Linux: whether a socket hears groups that others on this machine joined. Python has no name for it."""
 
-logger = logging.getLogger("nwdisco")
-
 
 class LanLink:
-    def __init__(self, directory: Directory, settings: Settings, on_moved: Callable[[list[Interface]], None]) -> None:
+    def __init__(
+        self, loop: Loop, directory: Directory, settings: Settings, on_moved: Callable[[list[Interface]], None]
+    ) -> None:
         """`on_moved` hears of each change of this machine's interfaces."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._settings = settings
         self._on_moved = on_moved
         self.interfaces = interfaces(settings.interfaces)
         self.lan = Lan(directory, SystemRandom(), self._loop.time())
-        self._wake: asyncio.TimerHandle | None = None
+        self._wake: Timer | None = None
         self._on_settled: list[Callable[[], None]] = []
         self._stopped = False
         self._said_failures: set[int] = set()
@@ -153,7 +152,7 @@ class LanLink:
         self.lan.counters["send_failed"] += 1
         if error.errno is not None and error.errno not in self._said_failures:
             self._said_failures.add(error.errno)
-            logger.warning("a datagram could not be sent: %s (said once; counted as send_failed)", error.strerror)
+            log(f"a datagram could not be sent: {error.strerror} (said once; counted as send_failed)")
 
     # --- interfaces and sockets ---
 
@@ -164,7 +163,7 @@ class LanLink:
         found = interfaces(self._settings.interfaces)
         if found == self.interfaces:
             return
-        logger.info("interfaces are now: %s", ", ".join(f"{i.name} {i.ip}" for i in found) or "none")
+        log("interfaces are now: " + (", ".join(f"{i.name} {i.ip}" for i in found) or "none"))
         self._leave([interface for interface in self.interfaces if interface not in found])
         self._join([interface for interface in found if interface not in self.interfaces])
         self.interfaces = found
@@ -179,14 +178,14 @@ class LanLink:
             try:
                 self._membership(socket.IP_ADD_MEMBERSHIP, interface)
             except OSError as error:  # joined before under another address of the interface; or one without multicast
-                logger.info("not joined on %s (%s): %s", interface.name, interface.ip, error.strerror)
+                log(f"not joined on {interface.name} ({interface.ip}): {error.strerror}")
 
     def _leave(self, gone: list[Interface]) -> None:
         for interface in gone:
             try:
                 self._membership(socket.IP_DROP_MEMBERSHIP, interface)
             except OSError as error:  # the interface took the membership with it
-                logger.info("not left on %s (%s): %s", interface.name, interface.ip, error.strerror)
+                log(f"not left on {interface.name} ({interface.ip}): {error.strerror}")
 
     def _membership(self, option: int, interface: Interface) -> None:
         group = socket.inet_aton(self._settings.group)
