@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 import time
+from contextlib import suppress
 
 from . import errors
 from .connection import SEE_WHY, TRIES_S, Connection, Gone
@@ -48,17 +49,19 @@ class _Lease:
 
     def withdraw(self) -> None:
         """At the end of the program: all adverts are gone before it is."""
-        with self.lock:
+        if not self.lock.acquire(timeout=LAST_WORD_S):
+            return  # another thread is at it; then the end of the connection withdraws them
+        try:
             connection, self.connection = self.connection, None
             if connection is None or not self.adverts:
                 return
             self.adverts.clear()
-            try:
+            with suppress(Gone, TimeoutError, errors.BeaconError):  # likewise
                 connection.send({"do": "unadvertise"})
                 connection.receive(LAST_WORD_S)
-            except (Gone, TimeoutError, errors.BeaconError):
-                pass  # then the end of the connection withdraws them
             connection.close()
+        finally:
+            self.lock.release()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """A request on the lease's connection, with all adverts put back first if it is a new one."""

@@ -10,6 +10,7 @@ import os
 import select
 import sys
 import time
+from contextlib import suppress
 
 from ..config import Settings
 from ..errors import BeaconError
@@ -63,7 +64,7 @@ def _start(deadline: float) -> None:
         actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)] + [(os.POSIX_SPAWN_DUP2, report, READY_FD)]
         # -I -S: neither the user's directory (a socket.py of his own!) nor site's start-up files come in.
         command = [sys.executable, "-I", "-S", "-c", BOOT, *_places_of_packages()]
-        child = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+        child = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsigmask=())
         os.close(null)
     except OSError as error:
         os.close(ready)
@@ -74,7 +75,8 @@ def _start(deadline: float) -> None:
         said = _read(ready, deadline)
     finally:
         os.close(ready)
-    os.waitpid(child, 0)  # the beacon itself is its child, and lives on
+    with suppress(ChildProcessError):  # the program may ignore SIGCHLD
+        os.waitpid(child, 0)  # the beacon itself is its child, and lives on
     if said is None:
         raise BeaconError(f"the beacon was not ready after {START_LIMIT_S:g} s: run  nwdisco beacon  to see why")
     if said == TAKEN:
