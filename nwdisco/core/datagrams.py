@@ -109,10 +109,10 @@ def encode(message: Message) -> bytes:
 
 def decode(data: bytes) -> Message:
     """One datagram as a message; Foreign or Malformed when it is none."""
-    if len(data) > config.MAX_DATAGRAM_BYTES:
-        raise Malformed("over the size of a datagram")
     if not data.startswith(MAGIC + b"["):
         raise Foreign("does not begin with nw1[")
+    if len(data) > config.MAX_DATAGRAM_BYTES:
+        raise Malformed("over the size of a datagram")
     try:
         message: Message = _decoder.decode(memoryview(data)[len(MAGIC) :])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
