@@ -23,8 +23,8 @@ import sys, time
 import nwdisco as nw0
 nw0.discover_all()
 for line in sys.stdin:
-    address = nw0.advertise(line.strip(), properties={"dpi": "600"})
-    print(time.monotonic(), address, flush=True)
+    began_at = time.monotonic()
+    print(began_at, nw0.advertise(line.strip()), flush=True)
 """
 
 
@@ -56,18 +56,20 @@ def _show(program: subprocess.Popen[str]) -> None:
         discovery.discover_all()
         for name in ("printer/a", "printer/b"):
             print(name, file=program.stdin, flush=True)
-            made_at, address = program.stdout.readline().split()
             event = next(watch)
-            took_ms = (time.monotonic() - float(made_at)) * 1000
-            click.echo(f'A: nw0.advertise("{name}")            -> "{address}"')
-            click.echo(f"B: {event.kind} {event.name} at {event.address}, {abs(took_ms):.1f} ms later or less")
+            seen_at = time.monotonic()
+            began_at, address = program.stdout.readline().split()
+            click.echo(f'A: nw0.advertise("{name}")             -> "{address}"')
+            click.echo(
+                f"B: {event.kind} {event.name} at {event.address}, {(seen_at - float(began_at)) * 1000:.1f} ms after A's call"
+            )
         click.echo(f'B: nw0.discover("printer/a")             -> "{discovery.discover("printer/a")}"')
         click.echo(f'B: dict(nw0.discover_group("printer"))   -> {dict(discovery.discover_group("printer"))}')
         program.kill()
         killed_at = time.monotonic()
         click.echo("A: the program is killed (-9)")
         for event in (next(watch), next(watch)):
-            click.echo(f"B: {event.kind} {event.name}, {(time.monotonic() - killed_at) * 1000:.1f} ms after")
+            click.echo(f"B: {event.kind} {event.name}, {(time.monotonic() - killed_at) * 1000:.1f} ms after the kill")
     click.echo(f"B: nw0.discover_all()                    -> {discovery.discover_all()}")
 
 
