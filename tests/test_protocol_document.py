@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
 import re
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from nwdisco import config
-from nwdisco.beacon.doors.control import Connection, ControlDoor
+from nwdisco.beacon.doors.control import ControlDoor
+from nwdisco.beacon.loop import Loop
+from nwdisco.beacon.process import Beacon
 from nwdisco.core import contacts, control, datagrams, directory, lan, peers, telling
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
@@ -20,9 +26,12 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "protocol.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 HOMES = (config, lan, telling, contacts, peers, datagrams, directory)
 """Where a constant of the document may live, the first that has it."""
-NOT_OF_THE_PROTOCOL = {"FOREVER", "SETTINGS", "TYPE_CHECKING", "VERSION"}
-NODE = "kX3v_9Qa"
+NOT_OF_THE_PROTOCOL = {"BULK", "FOREVER", "SETTINGS", "TYPE_CHECKING", "VERSION"}
+"""What only this implementation knows."""
+NODE, OTHER = "kX3v_9Qa", "b1Tq-0Ze"
 IP = "192.168.1.7"
+LIMIT_S = 10.0
+"""How long an answer may take."""
 
 
 class Block(NamedTuple):
@@ -58,15 +67,10 @@ def _examples(kind: str) -> list[object]:
 def _table_rows(first_header: str) -> list[tuple[str, str]]:
     """The first two cells of each row of the tables that begin with such a header."""
     rows = []
-    inside = False
-    for line in TEXT.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
-        if not cells:
-            inside = False
-        elif cells[0] == first_header:
-            inside = True
-        elif inside and not cells[0].startswith("---"):
-            rows.append((cells[0].strip("`"), cells[1]))
+    for table in re.findall(r"(?:^\|.*\n)+", TEXT, re.MULTILINE):
+        header, _, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        if header[0] == first_header:
+            rows += [(cells[0].strip("`"), cells[1]) for cells in lines]
     return rows
 
 
@@ -172,8 +176,13 @@ def test_a_figure_is_the_one_in_the_code(name: str, value: str) -> None:
 def test_every_figure_of_the_code_is_in_the_document_once() -> None:
     documented = [name for name, _ in _table_rows("constant")]
     assert len(documented) == len(set(documented))
-    settled = {name for name in vars(config) if name.isupper()} - NOT_OF_THE_PROTOCOL
-    assert settled - set(documented) == set()
+    settled = {name for name in vars(config) if name.isupper()}
+    settled |= {name for home in HOMES for name, value in vars(home).items() if name.isupper() and _is_number(value)}
+    assert settled - NOT_OF_THE_PROTOCOL - set(documented) == set()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def test_settings_of_the_network_have_the_defaults_that_the_document_gives() -> None:
@@ -214,149 +223,137 @@ def test_a_refused_request_is_refused(line: bytes, size: int | None) -> None:
         control.decode(line)
 
 
-def test_members_and_defaults_of_requests_are_the_ones_in_the_code() -> None:
-    """The tables under `### advertise` and so on, row by row."""
-    for request in control.Request.__args__:
-        tag = request.__struct_config__.tag
-        section = re.search(rf"^### {tag}\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
-        assert section is not None, f"{tag} has no section"
-        rows = dict(re.findall(r"^\| `(\w+)` \|(?:[^|\n]*\|){0,1} ([^|\n]*) \|", section.group(1), re.MULTILINE))
-        rows = {name: default for name, default in rows.items() if name != "do" and f"| `{name}` |" in section.group(1)}
-        fields = dict.fromkeys(request.__struct_fields__, "none")
-        members = {name: default for name, default in rows.items() if name in fields}
-        assert set(members) == set(fields), tag
-        for name, default in members.items():
-            if default == "none":
-                assert name in request.__struct_fields__[: _required(request)], name
-            else:
-                written = default.strip("`")
-                expected = config.TTL_S if written == "TTL_S" else json.loads(written)
-                assert _default(request, name) == expected, name
+@pytest.mark.parametrize("request_type", control.Request.__args__, ids=lambda kind: kind.__name__)
+def test_members_and_defaults_of_a_request_are_the_ones_in_the_code(request_type: type[msgspec.Struct]) -> None:
+    tag = request_type.__struct_config__.tag
+    section = re.search(rf"^### {tag}\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    table = re.search(r"^\| member .*\n(?:\|.*\n)+", section.group(1), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| [^|\n]* \| ([^|\n]+?) \|", table.group(), re.MULTILINE) if table else []
+    documented = {name: default.strip("`") for name, default in rows}
+    assert list(documented) == list(request_type.__struct_fields__)
+    needed = [name for name, default in documented.items() if default == "none"]
+    assert needed == list(request_type.__struct_fields__[: len(needed)])
+    least = control.decode(json.dumps({"do": tag, **dict.fromkeys(needed, ":1")}).encode())
+    for name in documented.keys() - needed:
+        written = documented[name]
+        assert getattr(least, name) == (getattr(config, written) if written.isupper() else json.loads(written))
 
 
-def _required(request: type) -> int:
-    return len(request.__struct_fields__) - len(request.__struct_defaults__)
+class Program:
+    """A client of the control socket, line by line."""
 
+    def __init__(self, path: Path, greeting: bytes = control.GREETING) -> None:
+        self._end = socket.socket(socket.AF_UNIX)
+        self._end.settimeout(LIMIT_S)
+        self._end.connect(str(path))
+        self._lines = self._end.makefile("rb")
+        self.say(greeting)
 
-def _default(request: type, name: str) -> object:
-    """The default of one member, by decoding a request that leaves it out."""
-    needed = dict.fromkeys(request.__struct_fields__[: _required(request)], "x")
-    decoded = control.decode(json.dumps({"do": request.__struct_config__.tag, **needed}).encode())
-    return getattr(decoded, name)
+    def say(self, line: bytes) -> None:
+        self._end.sendall(line + b"\n")
 
-
-class Wire(asyncio.Transport):
-    """The beacon's end of a connection, in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.sent += data
+    def hear(self, lines: int = 1) -> list[bytes]:
+        return [self._lines.readline() for _ in range(lines)]
 
     def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def lines(self) -> tuple[bytes, ...]:
-        return tuple(self.sent.splitlines())
+        self._lines.close()
+        self._end.close()
 
 
-def _connect(door: ControlDoor) -> tuple[Connection, Wire]:
-    connection, wire = door.connection(), Wire()
-    connection.connection_made(wire)
-    connection.data_received(control.GREETING + b"\n")
-    return connection, wire
-
-
-async def _until(wire: Wire, lines: int) -> None:
-    for _ in range(1000):
-        if len(wire.lines()) >= lines:
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError(f"{len(wire.lines())} lines instead of {lines}: {wire.sent!r}")
+@pytest.fixture
+def door(place: Path) -> Iterator[Path]:
+    """The socket of a control door that serves the directory of the examples."""
+    loop = Loop()
+    there = Directory(NODE)
+    there.put(Advert("printer/b", "192.168.1.9:9100", {}, 5.0, OTHER, OTHER, loop.time() - 61.0), loop.time())
+    status = json.loads(next(block.lines[0] for block in BLOCKS if block.kind == "status"))
+    path = place / "beacon.sock"
+    door = ControlDoor(loop, there, lambda: IP, lambda action: action(), lambda: status, loop.stop)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        loop.serve(listening, door.connection)
+        thread = threading.Thread(target=loop.run, daemon=True)
+        thread.start()
+        yield path
+        if thread.is_alive():
+            Program(path).say(b'{"do":"stop"}')
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+        door.close()
 
 
 def _comparable(line: bytes) -> object:
     """An answer without what differs from run to run: ages, and words for people."""
     answer = json.loads(line)
     answer.pop("message", None)
-    for advert in (*answer.get("adverts", ()), *answer.get("there", ()), *filter(None, (answer.get("advert"),))):
-        advert[4] = "age"
+    if "node" not in answer:  # a status counts its adverts
+        for advert in [*answer.get("adverts", ()), *answer.get("there", ()), answer.get("advert", [0] * 5)]:
+            advert[4] = "age"
     return answer
 
 
-def test_a_beacon_answers_the_control_examples_as_the_document_says() -> None:
+def test_a_beacon_answers_the_control_examples_as_the_document_says(door: Path) -> None:
     """All examples in their order, on one connection; the watch on one of its own."""
-    asyncio.run(_converse())
-
-
-async def _converse() -> None:
-    loop = asyncio.get_running_loop()
-    there = Directory(NODE)
-    other = "b1Tq-0Ze"
-    there.put(Advert("printer/b", "192.168.1.9:9100", {}, 5.0, other, other, loop.time() - 61.0), loop.time())
-    stopped: list[bool] = []
-    status = json.loads(next(block.lines[0] for block in BLOCKS if block.kind == "status"))
-    door = ControlDoor(
-        there,
-        own_ip=lambda: IP,
-        when_settled=lambda action: action(),
-        status=lambda: status,
-        stop=lambda: stopped.append(True),
-    )
-    program, wire = _connect(door)
-    assert wire.sent == b""
+    program, watcher = Program(door), Program(door)
     spoken = [block for block in BLOCKS if block.kind in ("control", "refused", "answer", "status")]
+    at = next(place for place, block in enumerate(spoken) if block.lines == (b'{"do":"stop"}',))
+    spoken = spoken[:at] + spoken[at + 2 :] + spoken[at : at + 2]  # errors come after it in the document
     for asked, answered in zip(spoken[::2], spoken[1::2], strict=True):
-        assert asked.kind in ("control", "refused"), asked.line_number
-        assert answered.kind in ("answer", "status"), answered.line_number
+        assert asked.kind in ("control", "refused"), f"line {asked.line_number}"
+        assert answered.kind in ("answer", "status"), f"line {answered.line_number}"
         (line,) = asked.lines
         if json.loads(line)["do"] == "watch":
-            watcher, heard = _connect(door)
-            watcher.data_received(line + b"\n")
+            watcher.say(line)
+            got = watcher.hear()
             for properties in ({"kind": "laser"}, {"kind": "laser", "paper": "A3"}):
                 request = {"do": "advertise", "name": "printer/a", "address": ":52144", "properties": properties}
-                program.data_received(json.dumps(request).encode() + b"\n")
-            program.data_received(b'{"do":"unadvertise"}\n')
-            wire.sent = b""
-            await _until(heard, len(answered.lines))
-            got = heard.lines()
+                program.say(json.dumps(request).encode())
+            program.say(b'{"do":"unadvertise"}')
+            program.hear(3)
+            got += watcher.hear(len(answered.lines) - 1)
         else:
-            program.data_received(line + b"\n")
-            await _until(wire, 1)
-            got, wire.sent = wire.lines(), b""
+            program.say(line)
+            got = program.hear()
         assert [_comparable(line) for line in got] == [_comparable(line) for line in answered.lines], (
             f"line {answered.line_number} of {DOCUMENT.name}"
         )
-        assert [list(json.loads(line)) for line in got] == [list(json.loads(line)) for line in answered.lines]
-    assert stopped == [True]
+    program.close()
+    watcher.close()
 
 
 @pytest.mark.parametrize(
     ("greeting", "code"), [(b"nwdisco-control 2", "version"), (b"GET / HTTP/1.1", "bad_request"), (b"", "bad_request")]
 )
-def test_another_greeting_is_refused_and_the_connection_closed(greeting: bytes, code: str) -> None:
-    async def greet() -> None:
-        door = ControlDoor(Directory(NODE), lambda: IP, lambda action: action(), dict, lambda: None)
-        connection, wire = door.connection(), Wire()
-        connection.connection_made(wire)
-        connection.data_received(greeting + b"\n")
-        assert json.loads(wire.sent)["error"] == code
-        assert wire.closed
+def test_another_greeting_is_refused_and_the_connection_closed(door: Path, greeting: bytes, code: str) -> None:
+    program = Program(door, greeting)
+    answer, end = program.hear(2)
+    assert json.loads(answer)["error"] == code
+    assert end == b""
+    program.close()
 
-    asyncio.run(greet())
+
+def test_adverts_go_with_the_connection_that_made_them(door: Path) -> None:
+    maker, watcher = Program(door), Program(door)
+    watcher.say(b'{"do":"watch"}')
+    watcher.hear()
+    maker.say(b'{"do":"advertise","name":"a","address":":1"}')
+    maker.hear()
+    maker.close()
+    assert [json.loads(line)["event"] for line in watcher.hear(2)] == ["joined", "left"]
+    watcher.close()
+
+
+def test_the_example_of_a_status_has_the_members_of_the_beacons() -> None:
+    example = json.loads(next(block.lines[0] for block in BLOCKS if block.kind == "status"))
+    members = {*example, *example["interfaces"][0], *example["nodes"][0]}
+    assert members == set(re.findall(r'"(\w+)":', inspect.getsource(Beacon.status)))
 
 
 def test_the_errors_in_the_document_are_the_ones_in_the_code() -> None:
-    sources = [Path(module.__file__) for module in (control, __import__(ControlDoor.__module__, fromlist=["_"]))]
+    package = Path(config.__file__).parent
+    sources = (package / "core" / "control.py", package / "beacon" / "doors" / "control.py")
     code = "".join(source.read_text(encoding="utf-8") for source in sources)
     assert {name for name, _ in _table_rows("`error`")} == set(re.findall(r'Refused\(\s*"(\w+)"', code))
 
