@@ -21,6 +21,10 @@ SETTINGS_HELP = "Settings, from the environment:\n\n" + "\n\n".join(
 )
 
 
+NO_WRAP = 10_000
+"""Columns of a table: nothing is shortened to what a terminal happens to have."""
+
+
 class _Commands(click.Group):
     """Errors of nwdisco are for the user: a line, not a traceback."""
 
@@ -108,7 +112,7 @@ def list_(group: str | None, separator: str, as_json: bool) -> None:
         for service in found:
             pairs = " ".join(f"{key}={_shown(value)}" for key, value in service.properties.items())
             table.add_row(service.name, service.address, pairs, service.node, f"{service.age_s:.0f} s")
-        Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        Console(highlight=False, markup=False, width=NO_WRAP).print(table)
     if not found:
         sys.exit(1)
 

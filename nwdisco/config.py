@@ -176,7 +176,7 @@ MAX_ADVERTS: Final = 200_000
 MAX_PENDING_CHANGES: Final = 4096
 """Changes kept although one before them is missing, over all nodes (1.4 kB each)."""
 MAX_CONTACTS: Final = 8192
-"""Addresses whose proof is remembered; the one not heard longest goes first."""
+"""Addresses whose proof is remembered; the one known longest that is no node's goes first."""
 MAX_TOMBSTONES: Final = 1000
 """Removed names that a node still tells of. Fewer: a node that missed more removals fetches everything."""
 ANSWER_PARTS: Final = 32
@@ -186,7 +186,7 @@ CHANGES_PER_S: Final = 200.0
 """Changes told at once; past it they are gathered for CHANGE_GATHER_S into one datagram."""
 CHANGE_GATHER_S: Final = 0.005
 WHO_PADDING_BYTES: Final = 10
-"""Makes a question 32 bytes long: no shorter than its answer (28), no longer than the shortest beat that leads to one."""
+"""Makes a question 32 bytes long: no shorter than its answer (31), no longer than the shortest beat that leads to one."""
 ARRIVAL_PADDING_BYTES: Final = 70
 """A question to everyone is longer, and so is its answer: the newcomer may then ask three times for what follows."""
 FIRST_SEQUENCE: Final = 10_000

@@ -145,9 +145,7 @@ def call(request: dict[str, Any], wait_s: float | None = 0.0) -> dict[str, Any]:
             waited_s = time.monotonic() - began_at
             if wait_s is not None:
                 if waited_s > wait_s + TRIES_S:
-                    raise errors.BeaconError(
-                        "one beacon after the other ended: " + SEE_WHY
-                    ) from None
+                    raise errors.BeaconError("one beacon after the other ended: " + SEE_WHY) from None
                 if "wait_s" in request:
                     request = {**request, "wait_s": max(0.0, wait_s - waited_s)}
             continue

@@ -22,7 +22,7 @@ class Service(tuple[str, str]):
     @classmethod
     def of(cls, described: list[Any]) -> Service:
         """From the control protocol's description of an advert."""
-        name, address, properties, node, age_s = described
+        name, address, properties, node, age_s, *_ = described  # a later beacon may say more
         service = cls((name, address))
         service.properties, service.node, service.age_s = properties, node, age_s
         return service

@@ -44,6 +44,7 @@ class Host:
         node = urlsafe_b64encode(world.random.randbytes(6)).decode()
         self.directory = Directory(node)
         self.lan = Lan(self.directory, Random(world.random.random()), world.now)
+        self.timers = self.lan._timers
         self.directory.on_own.append(lambda name, advert: self.lan.own_change(name, advert, world.now))
         self.wake_at = float("inf")
         self.sent_bytes = 0
@@ -61,7 +62,7 @@ class Host:
                 node=self.directory.node,
                 holder="program",
                 born=self.world.now,
-                rank=self.directory.next_rank(name),
+                rank=self.directory.next_rank(name, self.world.now),
                 picked=picked,
             )
         )
@@ -195,7 +196,7 @@ class World:
                 lan.wake(now)
             else:
                 continue
-            if lan.outbox or (lan.due or 0.0) < host.wake_at:
+            if lan.outbox or (host.timers.due or 0.0) < host.wake_at:
                 self.after(host)
 
     def _spread(self, sender: Host, data: bytes) -> None:

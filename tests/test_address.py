@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -295,7 +296,5 @@ def test_without_a_free_port_the_error_says_to_give_one(monkeypatch: pytest.Monk
 
 def test_importing_addresses_takes_in_no_netifaces() -> None:
     """The beacon knows the interfaces; a program that is given a port needs none of that."""
-    import subprocess
-
     code = "import sys, nwdisco.address as a; a.complete(8080); sys.exit('netifaces' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0

@@ -75,7 +75,7 @@ class DirectoryAndModel(RuleBasedStateMachine):
 
     @rule(name=names, holder=programs, port=ports, ttl_s=lives)
     def a_program_puts(self, name: str, holder: str, port: str, ttl_s: float) -> None:
-        made = advert(name, holder, US, port, ttl_s, self.now, self.directory.next_rank(name))
+        made = advert(name, holder, US, port, ttl_s, self.now, self.directory.next_rank(name, self.now))
         assert self.directory.put(made)
         self.held[holder, name] = made
 

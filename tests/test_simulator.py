@@ -52,7 +52,7 @@ def test_without_loss_a_change_is_everywhere_after_one_datagram(seed: int) -> No
 def test_a_thousand_nodes_without_loss_have_a_change_after_one_datagram_and_drop_a_silent_node() -> None:
     world = World(7, delay_s=(0.001, 0.001))
     hosts = world.add_hosts(1000, over_s=0.5)
-    world.run(0.5)
+    world.run(config.SETTLE_S)
     hosts[0].advertise("printer/a")
     world.run(0.001)
     assert all_see(hosts, {"printer/a"})

@@ -10,8 +10,6 @@ import socket
 from binascii import b2a_base64
 from collections.abc import Callable
 
-import msgspec
-
 from ..config import VERSION, Settings
 from ..core.directory import Directory
 from ..errors import BeaconRunningError
@@ -103,10 +101,7 @@ class Beacon:
     def _moved(self, interfaces: list[Interface]) -> None:
         """Other interfaces: our own adverts without a given IP get the new one."""
         self._own_ip = own_ip(interfaces)
-        for advert in self._directory.all():
-            if advert.node == self._directory.node and advert.picked:
-                port = advert.address.rpartition(":")[2]
-                self._directory.put(msgspec.structs.replace(advert, address=f"{self._own_ip}:{port}"))
+        self._door.readdress(self._own_ip)
 
     def _end_when_idle(self, idle_s: float) -> None:
         now = self._loop.time()

@@ -30,6 +30,16 @@ class Advert(msgspec.Struct, frozen=True, gc=False):
         """What decides between adverts of one name: the same on every machine."""
         return (self.rank, self.node, self.holder)
 
+    @property
+    def address_on_the_wire(self) -> str:
+        """ ":port" where the IP was picked: each receiver fills in the one under which it reaches this machine."""
+        return self.address[self.address.rfind(":") :] if self.picked else self.address
+
+    def travels_like(self, other: Advert) -> bool:
+        """Others need not be told: what differs, if anything, does not travel."""
+        mine = (self.address_on_the_wire, self.properties, self.ttl_s, self.rank, self.born)
+        return mine == (other.address_on_the_wire, other.properties, other.ttl_s, other.rank, other.born)
+
     def says_the_same_as(self, other: Advert) -> bool:
         """Nothing that a program would see differs."""
         return self.address == other.address and self.properties == other.properties

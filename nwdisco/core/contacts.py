@@ -6,7 +6,7 @@ bytes than came from it. The proof is a keyed hash of the address, so it costs n
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2s
@@ -87,4 +87,4 @@ class Contacts:
             self._known[address] = contact
 
     def _hash(self, text: bytes) -> str:
-        return urlsafe_b64encode(blake2s(text, key=self._secret, digest_size=6).digest()).decode()[:6]
+        return b2a_base64(blake2s(text, key=self._secret, digest_size=4).digest())[:6].decode()

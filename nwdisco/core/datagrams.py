@@ -136,9 +136,10 @@ def encode_entry(name: str, version: int, advert: Advert | None, now: float) -> 
     """One entry as JSON. An advert whose IP was picked travels as ":port"."""
     if advert is None:
         return _encoder.encode((name, version))
-    address = advert.address[advert.address.rfind(":") :] if advert.picked else advert.address
     age_s = round(max(0.0, now - advert.born), 3)
-    return _encoder.encode((name, version, address, age_s, advert.rank, advert.ttl_s, advert.properties))
+    return _encoder.encode(
+        (name, version, advert.address_on_the_wire, age_s, advert.rank, advert.ttl_s, advert.properties)
+    )
 
 
 def encode_change(

@@ -120,9 +120,10 @@ class Directory:
         """What this node itself says of a name: the last of its programs' adverts."""
         return max((a for a in self._contenders(name) if a.node == self.node), key=_order, default=None)
 
-    def next_rank(self, name: str) -> int:
-        """The rank that makes an advert the last of its name."""
-        return min(max((a.rank for a in self._contenders(name)), default=-1) + 1, MAX_RANK)
+    def next_rank(self, name: str, born: float) -> int:
+        """The rank that puts an advert before all of its name that were made before it (one put back may be old)."""
+        before = (a.rank for a in self._contenders(name) if a.born <= born + self._leeway(a))
+        return min(max(before, default=-1) + 1, MAX_RANK)
 
     # --- what happens ---
 
@@ -139,8 +140,7 @@ class Directory:
         self._replace(advert.name, before, advert)
         if advert.node == self.node:
             self._tell_own(advert.name, own_before)
-        else:
-            self._outbid(advert)
+        self._outbid(advert)
         return True
 
     def remove(self, holder: str, name: str) -> bool:
@@ -219,16 +219,21 @@ class Directory:
         elif not winner.says_the_same_as(seen):
             self._tell(Event("changed", winner))
 
-    def _outbid(self, foreign: Advert) -> None:
-        """Our own advert was made clearly later but ranks below one from elsewhere (after a split, say): raise it."""
-        mine = self.own(foreign.name)
+    def _outbid(self, other: Advert) -> None:
+        """Our own advert was made clearly later but ranks below another (after a split, say): raise it."""
+        own = (a for a in self._contenders(other.name) if a.node == self.node)
+        mine = max(own, key=lambda a: a.born, default=None)
         if (
             mine is not None
-            and mine.order < foreign.order
-            and mine.born > foreign.born + config.SAME_MOMENT_S
-            and foreign.rank < MAX_RANK
+            and mine.order < other.order
+            and mine.born > other.born + self._leeway(other)
+            and other.rank < MAX_RANK
         ):
-            self.put(msgspec.structs.replace(mine, rank=foreign.rank + 1))
+            self.put(msgspec.structs.replace(mine, rank=other.rank + 1))
+
+    def _leeway(self, other: Advert) -> float:
+        """How closely our clock knows when an advert was made."""
+        return 0.0 if other.node == self.node else config.SAME_MOMENT_S
 
     def _tell(self, event: Event) -> None:
         for subscriber in tuple(self.on_event):

@@ -45,8 +45,10 @@ class Journal:
         """How many adverts there are of each time to live."""
 
     def write(self, name: str, advert: Advert | None, now: float) -> None:
-        """A name says something new, or (None) nothing any more."""
+        """A name says something new, or (None) nothing any more. What does not travel is no news."""
         old = self._lines.get(name)
+        if old is not None and old.advert is not None and advert is not None and advert.travels_like(old.advert):
+            return
         if old is not None and old.advert is not None:
             self._count(old.advert, -1)
         self.version += 1

@@ -14,7 +14,7 @@ wakes it again at `due`.
 from __future__ import annotations
 
 from collections import Counter, deque
-from math import ceil
+from math import ceil, floor
 from random import Random
 from typing import Final, NamedTuple
 
@@ -23,7 +23,7 @@ from . import datagrams
 from .advert import Advert
 from .budget import Budget
 from .contacts import Address, Contact, Contacts
-from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Message, Who
+from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Who
 from .directory import Directory
 from .peers import Peer, Peers
 from .telling import Teller
@@ -34,16 +34,18 @@ FROM_NODE: Final = (Beat, Change, Bye)
 EVERYONE: Final = "everyone"
 """By multicast and by broadcast."""
 MULTICAST: Final = "multicast"
-
+PROBE: Final = "probe"
+"""Begins the padding of a question to a node that fell silent: it may be its multicast that gets lost."""
 
 REORDER_S: Final = 0.03
 """Nothing is asked for while changes of the same node keep coming, no further apart than this: what is missing may be
 just behind, and an answer's parts come each ANSWER_GAP_S."""
 ASKED_S: Final = 1.0
 """A newcomer that asked us itself so lately has heard us: its repeated question to everyone needs no answer."""
-WATCH_TICK_S: Final = 0.05
-"""Peers that are not suspect yet are looked at in such steps. Longer: fewer wake-ups, fewer probes before the end."""
-BIG_ROOM_NODES: Final = 200
+WATCH_TICK_S: Final = 1 / 16
+"""Peers that are not suspect yet are looked at in such steps. Longer: fewer wake-ups, fewer probes before the end.
+A binary fraction, so that rounding never puts a tick before its own time."""
+BIG_ROOM_NODES: Final = 64
 """With so many nodes known, one without adverts leaves a newcomer's question to its next beat: in a room where hundreds
 are switched on at once, answers that hold nothing would be most of the traffic."""
 MAX_ASKS: Final = 16
@@ -71,6 +73,8 @@ class Lan:
         self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
         self._started_at = now
         self._probes_left = Budget(config.PROBES_PER_S, now)
+        self._watched: dict[int, list[Peer]] = {}
+        """Peers to be looked at, by the tick."""
         self._last = b""
         self._last_from: tuple[Address, float] = (("", 0), now)
         """The last datagram, where it came from and when: by broadcast, its copy follows."""
@@ -126,7 +130,10 @@ class Lan:
         except Malformed:
             counters["malformed"] += 1
             return
-        if self._is_our_own(message):
+        if isinstance(message, Who):
+            if message.nonce == self.contacts.nonce_for_all:
+                return  # what we send to everyone, we hear as well
+        elif isinstance(message, FROM_NODE) and message.node == self.node:
             return
         counters["received"] += 1
         contact = self.contacts.heard(source, len(data))
@@ -145,17 +152,11 @@ class Lan:
 
     # --- what arrives ---
 
-    def _is_our_own(self, message: Message) -> bool:
-        """What we send to everyone, we hear as well."""
-        if isinstance(message, Who):
-            return message.nonce == self.contacts.nonce_for_all
-        return isinstance(message, FROM_NODE) and message.node == self.node
-
     def _take_beat(self, beat: Beat, source: Address, now: float) -> None:
         peer = self._hear(beat.node, beat.seq, source, now)
-        if peer is None:
+        if peer is None or beat.version == peer.version == peer.latest:
             return
-        if beat.seq == peer.seq and (beat.version != peer.version or peer.behind):
+        if beat.seq == peer.seq:
             self.peers.told_latest(peer, beat.version, beat.count)
         if peer.behind:
             self._chase(peer, now)
@@ -173,6 +174,9 @@ class Lan:
             self.counters["over_limit"] += refused
         if peer.behind:
             self._chase(peer, now)
+        suspect_at = peer.heard_at + config.SUSPECT_SHARE * self._directory.lives_of(peer.node)[0]
+        if now < suspect_at < peer.watch_at - WATCH_TICK_S:
+            self._watch_later(peer, suspect_at, now)  # it has an advert with a shorter life now
 
     def _take_who(self, who: Who, source: Address, contact: Contact, now: float, direct: bool) -> None:
         if not direct:
@@ -184,7 +188,8 @@ class Lan:
         padding = " " * (len(who.padding) - config.WHO_PADDING_BYTES)
         key = datagrams.encode(Key(who.nonce, self.contacts.proof_for(source), padding))
         if direct:
-            self._teller.broadcast_for_a_while(now)
+            if who.padding.startswith(PROBE):
+                self._teller.broadcast_for_a_while(now)
             self._send(key, source)
         elif len(self.peers) < config.ANSWER_AT_ONCE_NODES:
             self._send(key, source)
@@ -198,7 +203,8 @@ class Lan:
         if not (asked_it_alone or key.nonce == self.contacts.nonce_for_all):
             self.counters["unproved"] += 1
             return
-        contact.cookie = key.cookie
+        if asked_it_alone or not contact.proved:  # everybody has heard our question to all, a forger too
+            contact.cookie = key.cookie
         if asked_it_alone:
             contact.proved = True
             if peer is not None:
@@ -255,15 +261,26 @@ class Lan:
 
     def _watch_later(self, peer: Peer, at: float, now: float) -> None:
         """Nothing is urgent yet: peers that are due at about the same time are looked at together."""
-        self._watch_in(ceil(at / WATCH_TICK_S) * WATCH_TICK_S - now, peer, now)
+        tick = max(ceil(at / WATCH_TICK_S), floor(now / WATCH_TICK_S) + 1)
+        peer.watch_at = tick * WATCH_TICK_S
+        together = self._watched.get(tick)
+        if together is None:
+            together = self._watched[tick] = []
+            self._timers.at(peer.watch_at, lambda later: self._watch_all(tick, later))
+        together.append(peer)
 
     def _watch_in(self, seconds: float, peer: Peer, now: float) -> None:
-        self._timers.at(now + max(seconds, config.LEAST_WAIT_S), lambda later: self._watch(peer, later))
+        peer.watch_at = now + max(seconds, config.LEAST_WAIT_S)
+        self._timers.at(peer.watch_at, lambda later: self._watch(peer, later))
+
+    def _watch_all(self, tick: int, now: float) -> None:
+        for peer in self._watched.pop(tick):
+            self._watch(peer, now)
 
     def _watch(self, peer: Peer, now: float) -> None:
         """Once in a while for each peer: has it fallen silent? Then probe it, then let its adverts expire."""
-        if self.peers.get(peer.node) is not peer:
-            return
+        if now < peer.watch_at or self.peers.get(peer.node) is not peer:
+            return  # planned anew since, or gone
         if self._directory.expire(peer.node, now):
             self.peers.start_again(peer)  # should it be heard again, what expired is to be fetched
         silence_s = now - peer.heard_at
@@ -283,9 +300,9 @@ class Lan:
         if not self._probes_left.take(now):
             self.counters["probes_put_off"] += 1
             return config.PROBE_GAP_MIN_S
-        self._send_who(peer.address)
+        self._send_who(peer.address, PROBE)
         if peer.elsewhere is not None:
-            self._send_who(peer.elsewhere)
+            self._send_who(peer.elsewhere, PROBE)
         return max(config.PROBE_GAP_MIN_S, config.PROBE_GAP_SHARE * left_s)
 
     # --- fetching what is missing ---
@@ -334,8 +351,8 @@ class Lan:
         who = Who(self.contacts.nonce_for_all, " " * config.ARRIVAL_PADDING_BYTES)
         self._send_all(datagrams.encode(who), True)
 
-    def _send_who(self, address: Address) -> None:
-        who = Who(self.contacts.proof_for(address), " " * config.WHO_PADDING_BYTES)
+    def _send_who(self, address: Address, why: str = "") -> None:
+        who = Who(self.contacts.proof_for(address), why.ljust(config.WHO_PADDING_BYTES))
         self._send(datagrams.encode(who), address)
 
     def _send_all(self, data: bytes, both: bool) -> None:

@@ -33,6 +33,7 @@ class Peer:
         "early",
         "elsewhere",
         "heard_at",
+        "horizon",
         "latest",
         "node",
         "place",
@@ -41,6 +42,7 @@ class Peer:
         "stale",
         "tries",
         "version",
+        "watch_at",
     )
 
     def __init__(self, node: str, address: Address, now: float) -> None:
@@ -52,6 +54,8 @@ class Peer:
         self.elsewhere: Address | None = None
         """Another address that it was heard from."""
         self.heard_at = now
+        self.watch_at = now
+        """When it is looked at next, whether it has fallen silent."""
         self.seq = -1
         """The highest sequence number heard: what is not higher is a copy or a replay, and no sign of life."""
         self.place = 0
@@ -59,8 +63,10 @@ class Peer:
         """We hold all that changed up to here."""
         self.latest = 0
         """The highest version that it has told of."""
-        self.early: dict[int, Change] = {}
-        """Changes that came before the one before them, by `since`."""
+        self.horizon = 0
+        """Where its horizon was when we began to read its journal."""
+        self.early: dict[int, tuple[Change, float]] = {}
+        """Changes that came before the one before them, with their time of arrival, by `since`."""
         self.stale: set[str] | None = None
         """While its journal is read again: names not mentioned yet."""
         self.chasing = False
@@ -147,11 +153,13 @@ class Peers:
     def follow(self, peer: Peer, change: Change, now: float) -> int:
         """Apply a change as soon as everything before it is there; how many adverts a limit kept out."""
         peer.latest = max(peer.latest, change.until)
-        if 0 < peer.version < change.horizon:
-            self.start_again(peer)
+        if peer.version < change.horizon and peer.horizon < change.horizon:
+            if peer.version:
+                self.start_again(peer)
+            peer.horizon = change.horizon
         if change.since > peer.version:
             if self._early < config.MAX_PENDING_CHANGES and change.since not in peer.early:
-                peer.early[change.since] = change
+                peer.early[change.since] = change, now
                 peer.progress_at = now
                 self._early += 1
             return 0
@@ -161,7 +169,7 @@ class Peers:
             if since > peer.version:
                 break
             self._early -= 1
-            refused += self._apply(peer, peer.early.pop(since), now)
+            refused += self._apply(peer, *peer.early.pop(since))
         return refused
 
     def told_latest(self, peer: Peer, version: int, count: int) -> None:
@@ -189,7 +197,7 @@ class Peers:
                 found.append((version, since))
                 if len(found) == most:
                     return found
-            version = max(version, peer.early[since].until)
+            version = max(version, peer.early[since][0].until)
         if version < peer.latest:
             found.append((version, 0))
         return found
@@ -199,7 +207,7 @@ class Peers:
         peer.version = 0
         peer.stale = {advert.name for advert in self._directory.held_by(peer.node)}
 
-    def _apply(self, peer: Peer, change: Change, now: float) -> int:
+    def _apply(self, peer: Peer, change: Change, arrived_at: float) -> int:
         refused = 0
         if change.until <= peer.version:
             return refused
@@ -210,10 +218,12 @@ class Peers:
                 continue  # told again
             if entry.address is None:
                 self._directory.remove(peer.node, entry.name)
-            elif not self._room_for(peer, entry) or not self._directory.put(_advert(peer, entry, now), peer.heard_at):
+            elif not self._room_for(peer, entry) or not self._directory.put(
+                _advert(peer, entry, arrived_at), peer.heard_at
+            ):
                 refused += 1
         peer.version = change.until
-        peer.progress_at = now
+        peer.progress_at = max(peer.progress_at, arrived_at)
         if peer.stale is not None and not peer.behind:
             for name in peer.stale:
                 self._directory.remove(peer.node, name)
@@ -236,7 +246,7 @@ class Peers:
         peer.early.clear()
 
 
-def _advert(peer: Peer, entry: Entry, now: float) -> Advert:
+def _advert(peer: Peer, entry: Entry, arrived_at: float) -> Advert:
     address = entry.address or ""
     picked = address.startswith(":")
     return Advert(
@@ -246,7 +256,7 @@ def _advert(peer: Peer, entry: Entry, now: float) -> Advert:
         ttl_s=entry.ttl_s,
         node=peer.node,
         holder=peer.node,
-        born=now - entry.age_s,
+        born=arrived_at - entry.age_s,
         rank=entry.rank,
         picked=picked,
     )

@@ -139,7 +139,6 @@ class Teller:
     def answer(self, address: Address, since: int, until: int, now: float) -> None:
         """Tell one address where we are and what changed after `since`, up to `until` (0: to the end)."""
         self._to_one(self._encode_beat(), address)
-        since = since if since >= self.journal.horizon else 0
         until = min(until or self._announced, self._announced)
         if since >= until or len(self._answers) >= config.MAX_NODES:
             return

@@ -5,9 +5,12 @@ The connection is the lease: when it closes, for whatever reason, what it advert
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
+
+import msgspec
 
 from ... import address as addresses
 from ... import config
@@ -55,6 +58,11 @@ class ControlDoor:
         """A program has connected: the loop's protocol factory."""
         return Connection(self)
 
+    def readdress(self, ip: str) -> None:
+        """This machine has another address: the programs' adverts without a given IP show it."""
+        for connection in self.connections:
+            connection.readdress(ip)
+
     def close(self) -> None:
         for connection in tuple(self.connections):
             connection.end()
@@ -84,7 +92,7 @@ class Connection:
         self._full = False
         """The program does not take its answers: no more is read before it does."""
         self._backlog_limit = config.MAX_WATCH_BACKLOG
-        self._awaited: str | None = None
+        self._awaited: Discover | None = None
         self._timeout: Timer | None = None
         self._transport: Stream
 
@@ -154,7 +162,9 @@ class Connection:
             self._greeted = True
             return
         if line.startswith(b"nwdisco-control "):
-            text = "the beacon that runs is of another version of nwdisco: run  nwdisco stop  and try again"
+            text = (
+                f"the beacon that runs is of nwdisco {config.VERSION}, another version: end it (process {os.getpid()})"
+            )
             self._refuse(Refused("version", text))
         else:
             self._refuse(
@@ -212,8 +222,10 @@ class Connection:
         there = self._directory.get(request.name)
         if request.fail_if_exists and there is not None and there.holder != self._holder:
             raise Refused("name_taken", f"{request.name!r} is advertised already", there.address)
-        if self._directory.count_held_by(self._holder) >= config.MAX_ADVERTS_PER_PROGRAM:
+        full = self._directory.count_held_by(self._holder) >= config.MAX_ADVERTS_PER_PROGRAM
+        if full and not self._directory.holds(self._holder, request.name):
             raise Refused("over_limit", f"a program has {config.MAX_ADVERTS_PER_PROGRAM} adverts at most")
+        born = now - min(request.age_s, OLDEST_S)
         advert = Advert(
             name=request.name,
             address=self._door.own_ip() + request.address if picked else request.address,
@@ -221,13 +233,18 @@ class Connection:
             ttl_s=request.ttl_s,
             node=self._directory.node,
             holder=self._holder,
-            born=now - min(request.age_s, OLDEST_S),
-            rank=self._directory.next_rank(request.name),
+            born=born,
+            rank=self._directory.next_rank(request.name, born),
             picked=picked,
         )
         if not self._directory.put(advert):
             raise Refused("over_limit", f"the directory is full: it holds {config.MAX_ADVERTS} adverts")
         self._answer({"address": advert.address})
+
+    def readdress(self, ip: str) -> None:
+        for advert in self._directory.held_by(self._holder):
+            if advert.picked:
+                self._directory.put(msgspec.structs.replace(advert, address=ip + advert.address_on_the_wire))
 
     def _unadvertise(self, request: Unadvertise) -> None:
         if request.name is None:
@@ -242,10 +259,16 @@ class Connection:
             self._answer({"address": advert.address})
             return
         self._busy = True
-        self._awaited = request.name
+        self._awaited = request
         self._door.waiting.setdefault(request.name, set()).add(self)
-        if request.wait_s is not None:
-            self._timeout = self._loop.call_later(request.wait_s, self._door.when_settled, self._not_found)
+        if request.wait_s == 0:
+            self._time_is_up(request)
+        elif request.wait_s is not None:
+            self._timeout = self._loop.call_later(request.wait_s, self._time_is_up, request)
+
+    def _time_is_up(self, request: Discover) -> None:
+        """Nobody has it, unless the LAN's adverts are still on their way."""
+        self._door.when_settled(lambda: self._not_found(request))
 
     def found(self, advert: Advert) -> None:
         """What this program waited for is there."""
@@ -253,8 +276,8 @@ class Connection:
         self._answer({"address": advert.address})
         self._resume()
 
-    def _not_found(self) -> None:
-        if self._awaited is not None:
+    def _not_found(self, request: Discover) -> None:
+        if self._awaited is request:
             self._stop_waiting()
             self._answer({"address": None})
             self._resume()
@@ -264,10 +287,11 @@ class Connection:
             self._timeout.cancel()
             self._timeout = None
         if self._awaited is not None:
-            waiting = self._door.waiting[self._awaited]
+            name = self._awaited.name
+            waiting = self._door.waiting[name]
             waiting.discard(self)
             if not waiting:
-                del self._door.waiting[self._awaited]
+                del self._door.waiting[name]
             self._awaited = None
 
     def _resume(self) -> None:
