@@ -135,7 +135,7 @@ def test_another_version_is_told_what_to_do(door: Door, version: bytes) -> None:
     with door.raw(b"nwdisco-control " + version + b"\n" + LIST) as raw:
         refusal = raw.line()
         assert refusal["error"] == "version"
-        assert "nwdisco stop" in refusal["message"]
+        assert f"end it (process {door.pid})" in refusal["message"]
         assert raw.line() is None
     assert door.counted() == {"malformed": 1}
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
@@ -147,6 +146,8 @@ class Loop:
         try:
             action()
         except Exception:
+            import traceback
+
             log("an error in the beacon itself, which goes on; please report it:\n" + traceback.format_exc())
 
 

@@ -48,6 +48,8 @@ A binary fraction, so that rounding never puts a tick before its own time."""
 BIG_ROOM_NODES: Final = 64
 """With so many nodes known, one without adverts leaves a newcomer's question to its next beat: in a room where hundreds
 are switched on at once, answers that hold nothing would be most of the traffic."""
+LATELY: Final = 64
+"""Datagrams to everyone that are remembered, to know their copies by."""
 MAX_ASKS: Final = 16
 """Gaps asked for at a time."""
 
@@ -75,9 +77,8 @@ class Lan:
         self._probes_left = Budget(config.PROBES_PER_S, now)
         self._watched: dict[int, list[Peer]] = {}
         """Peers to be looked at, by the tick."""
-        self._last = b""
-        self._last_from: tuple[Address, float] = (("", 0), now)
-        """The last datagram, where it came from and when: by broadcast, its copy follows."""
+        self._lately: dict[bytes, tuple[Address, float]] = {}
+        """The last datagrams to everyone, where they came from and when: by broadcast, their copies follow."""
 
     @property
     def due(self) -> float | None:
@@ -116,12 +117,14 @@ class Lan:
     def receive(self, data: bytes, source: Address, now: float, direct: bool = False) -> None:
         """A datagram arrived; `direct`: sent to us alone. Whatever it holds, this does not raise."""
         counters = self.counters
-        if data == self._last and not direct:
-            last_source, last_at = self._last_from
-            if source == last_source and now - last_at < config.SAME_QUESTION_S:
+        if not direct:
+            heard = self._lately.get(data)
+            if heard is not None and heard[0] == source and now - heard[1] < config.SAME_QUESTION_S:
                 counters["copies"] += 1
                 return
-        self._last, self._last_from = data, (source, now)
+            self._lately[data] = source, now
+            if len(self._lately) > LATELY:
+                del self._lately[next(iter(self._lately))]
         try:
             message = datagrams.decode(data)
         except Foreign:

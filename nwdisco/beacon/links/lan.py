@@ -41,6 +41,9 @@ class LanLink:
         self.interfaces = interfaces(settings.interfaces)
         self.lan = Lan(directory, SystemRandom(), self._loop.time())
         self._wake: Timer | None = None
+        self._multicast_from = ""
+        """The interface's address that multicast leaves by now."""
+        self._broadcasts: list[tuple[bytes, tuple[str, int]]] = []
         self._on_settled: list[Callable[[], None]] = []
         self._stopped = False
         self._said_failures: set[int] = set()
@@ -61,6 +64,7 @@ class LanLink:
         self._stopped = True
         self.lan.stop()
         self._flush()
+        self._send_broadcasts()
         if self._wake is not None:
             self._wake.cancel()
         for end in (self._shared, self._own):
@@ -132,14 +136,24 @@ class LanLink:
                 self._send(data, to)
 
     def _send_out_of(self, interface: Interface, data: bytes, broadcast: bool) -> None:
-        try:
-            self._own.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface.ip))
-        except OSError as error:  # the interface has gone since we last looked
-            self._failed(error)
-            return
+        if self._multicast_from != interface.ip:
+            try:
+                self._own.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface.ip))
+            except OSError as error:  # the interface has gone since we last looked
+                self._failed(error)
+                return
+            self._multicast_from = interface.ip
         self._send(data, (self._settings.group, self._settings.port))
         if broadcast and interface.broadcast is not None:
-            self._send(data, (interface.broadcast, self._settings.port))
+            if not self._broadcasts:
+                self._loop.call_soon(self._send_broadcasts)
+            self._broadcasts.append((data, (interface.broadcast, self._settings.port)))
+
+    def _send_broadcasts(self) -> None:
+        """A moment after the multicast, which most networks carry: programs have their answers first."""
+        broadcasts, self._broadcasts = self._broadcasts, []
+        for data, to in broadcasts:
+            self._send(data, to)
 
     def _send(self, data: bytes, to: object) -> None:
         try:
@@ -167,6 +181,7 @@ class LanLink:
         self._leave([interface for interface in self.interfaces if interface not in found])
         self._join([interface for interface in found if interface not in self.interfaces])
         self.interfaces = found
+        self._multicast_from = ""
         self._said_failures.clear()
         self.lan.moved(self._loop.time())
         self._flush()
