@@ -185,6 +185,8 @@ ANSWER_GAP_S: Final = 0.01
 CHANGES_PER_S: Final = 200.0
 """Changes told at once; past it they are gathered for CHANGE_GATHER_S into one datagram."""
 CHANGE_GATHER_S: Final = 0.005
+BROADCAST_GATHER_S: Final = 0.002
+"""A change goes by multicast at once, and by broadcast so much later, together with what came meanwhile."""
 WHO_PADDING_BYTES: Final = 10
 """Makes a question 32 bytes long: no shorter than its answer (31), no longer than the shortest beat that leads to one."""
 ARRIVAL_PADDING_BYTES: Final = 70

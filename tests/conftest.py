@@ -14,7 +14,6 @@ from tests import namespaces
 from tests.machines import Machine
 from tests.namespaces import Network
 
-
 NO_SKIP = bool(os.environ.get("NWDISCO_TESTS_NO_SKIP"))
 
 

@@ -15,7 +15,8 @@ from nwdisco import config
 from nwdisco.core import datagrams
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
-from nwdisco.core.lan import EVERYONE, MULTICAST, Lan
+from nwdisco.core.lan import Lan
+from nwdisco.core.telling import BROADCAST, EVERYONE, MULTICAST
 
 Address = tuple[str, int]
 
@@ -142,16 +143,16 @@ class World:
         """Carry off what a host wants sent, and plan its next wake-up."""
         while host.lan.outbox:
             data, to = host.lan.outbox.popleft()
-            if to in (EVERYONE, MULTICAST):
-                if self.multicast:
-                    self._spread(host, data)
-                if to == EVERYONE and self.broadcast:
-                    self._spread(host, data)
-            else:
+            if isinstance(to, tuple):
                 host.sent_bytes += len(data) + 42
-                target = self.by_address.get(to)  # type: ignore[arg-type]
+                target = self.by_address.get(to)
                 if target is not None:
                     self._carry(host, [target], data, True)
+                continue
+            if to in (EVERYONE, MULTICAST) and self.multicast:
+                self._spread(host, data)
+            if to in (EVERYONE, BROADCAST) and self.broadcast:
+                self._spread(host, data)
         due = host.lan.due
         if due is not None and due < host.wake_at:
             host.wake_at = due

@@ -26,14 +26,11 @@ from .contacts import Address, Contact, Contacts
 from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Who
 from .directory import Directory
 from .peers import Peer, Peers
-from .telling import Teller
+from .telling import EVERYONE, Teller
 from .timers import Timers
 
 FROM_NODE: Final = (Beat, Change, Bye)
 """The kinds that name the node that they come from."""
-EVERYONE: Final = "everyone"
-"""By multicast and by broadcast."""
-MULTICAST: Final = "multicast"
 PROBE: Final = "probe"
 """Begins the padding of a question to a node that fell silent: it may be its multicast that gets lost."""
 
@@ -57,7 +54,7 @@ MAX_ASKS: Final = 16
 class Send(NamedTuple):
     data: bytes
     to: str | Address
-    """EVERYONE, MULTICAST or an address."""
+    """EVERYONE, MULTICAST, BROADCAST or an address."""
 
 
 class Lan:
@@ -352,14 +349,14 @@ class Lan:
 
     def _ask_everyone(self, now: float) -> None:
         who = Who(self.contacts.nonce_for_all, " " * config.ARRIVAL_PADDING_BYTES)
-        self._send_all(datagrams.encode(who), True)
+        self._send_all(datagrams.encode(who), EVERYONE)
 
     def _send_who(self, address: Address, why: str = "") -> None:
         who = Who(self.contacts.proof_for(address), why.ljust(config.WHO_PADDING_BYTES))
         self._send(datagrams.encode(who), address)
 
-    def _send_all(self, data: bytes, both: bool) -> None:
-        self.outbox.append(Send(data, EVERYONE if both else MULTICAST))
+    def _send_all(self, data: bytes, way: str) -> None:
+        self.outbox.append(Send(data, way))
 
     def _send(self, data: bytes, address: Address) -> None:
         """To one address, if it has proved itself or sent us as much."""

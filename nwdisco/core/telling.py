@@ -20,6 +20,11 @@ from .datagrams import Beat, Bye
 from .journal import Journal
 from .timers import Timers
 
+EVERYONE: Final = "everyone"
+"""By multicast and by broadcast."""
+MULTICAST: Final = "multicast"
+BROADCAST: Final = "broadcast"
+
 HEADER_ROOM: Final = 140
 """Bytes of a change datagram that its entries cannot have."""
 MAX_ANSWERS_EACH: Final = 16
@@ -32,11 +37,11 @@ class Teller:
         node: str,
         timers: Timers,
         random: Random,
-        to_all: Callable[[bytes, bool], None],
+        to_all: Callable[[bytes, str], None],
         to_one: Callable[[bytes, Address], None],
         now: float,
     ) -> None:
-        """`to_all(data, both)` sends by multicast, and by broadcast too if `both`."""
+        """`to_all(data, way)` sends by one of the ways below, `to_one(data, address)` to an address."""
         self.node = node
         self.journal = Journal()
         self._timers = timers
@@ -50,7 +55,10 @@ class Teller:
         self._broadcast_until = now
         self._announced = 0
         """The version that everybody was told of."""
+        self._broadcasted = 0
+        """The version that everybody was told of by broadcast too."""
         self._announce_planned = False
+        self._broadcast_planned = False
         self._announces_left = Budget(config.CHANGES_PER_S, now)
         self._repeating = False
         self._repeat_step = 0
@@ -86,8 +94,11 @@ class Teller:
         """Tell everybody what changed since we last did."""
         self._announce_planned = False
         for data, reached in self._changes(self._announced, self.journal.version, now, config.ANSWER_PARTS):
-            self._to_all(data, True)
+            self._to_all(data, MULTICAST)
             self._announced = reached
+        if not self._broadcast_planned:
+            self._broadcast_planned = True
+            self._timers.at(now + config.BROADCAST_GATHER_S, self._announce_by_broadcast)
         if self._announced < self.journal.version:
             self._announce_planned = True
             self._timers.at(now + config.ANSWER_GAP_S, self._announce)
@@ -96,11 +107,19 @@ class Teller:
             self._repeating = True
             self._timers.at(now + config.REPEATS_S[0], self._repeat)
 
+    def _announce_by_broadcast(self, now: float) -> None:
+        """The same a moment later for those whom multicast does not reach, what was told since the last time together."""
+        self._broadcast_planned = False
+        for data, reached in self._changes(self._broadcasted, self._announced, now, config.ANSWER_PARTS):
+            self._to_all(data, BROADCAST)
+            self._broadcasted = reached
+        self._broadcasted = self._announced  # what was too much by far, they ask for
+
     def _repeat(self, now: float) -> None:
         """Tell again what changed lately: whoever lost the first datagram has the change all the same."""
         since = self.journal.version_before(now - sum(config.REPEATS_S) - 0.1, most=40)
         for data, _ in self._changes(since, self._announced, now, 4):
-            self._to_all(data, True)
+            self._to_all(data, EVERYONE)
         self._repeat_step += 1
         self._repeating = self._repeat_step < len(config.REPEATS_S)
         if self._repeating:
@@ -124,7 +143,7 @@ class Teller:
             return  # planned anew since
         self._beats += 1
         both = self._beats % config.BROADCAST_EVERY == 1 or now < self._broadcast_until
-        self._to_all(self._encode_beat(), both)
+        self._to_all(self._encode_beat(), EVERYONE if both else MULTICAST)
         gap_s = min(config.BEAT_S, self.journal.shortest_ttl_s() * config.BEAT_SHARE_OF_TTL)
         self._plan_beat(now + gap_s * self._random.uniform(0.96, 1.04))
 
@@ -132,7 +151,7 @@ class Teller:
         return datagrams.encode(Beat(self.node, self._next_seq(), self._announced, self.journal.count))
 
     def bye(self) -> None:
-        self._to_all(datagrams.encode(Bye(self.node, self._next_seq())), True)
+        self._to_all(datagrams.encode(Bye(self.node, self._next_seq())), EVERYONE)
 
     # --- answers ---
 

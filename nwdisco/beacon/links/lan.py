@@ -15,7 +15,8 @@ from random import SystemRandom
 from ...config import Settings
 from ...core.advert import Advert
 from ...core.directory import Directory
-from ...core.lan import EVERYONE, MULTICAST, Lan
+from ...core.lan import Lan
+from ...core.telling import BROADCAST, EVERYONE, MULTICAST
 from ...errors import BeaconError
 from ..interfaces import Interface, interfaces
 from ..loop import Loop, Timer, log
@@ -43,7 +44,6 @@ class LanLink:
         self._wake: Timer | None = None
         self._multicast_from = ""
         """The interface's address that multicast leaves by now."""
-        self._broadcasts: list[tuple[bytes, tuple[str, int]]] = []
         self._on_settled: list[Callable[[], None]] = []
         self._stopped = False
         self._said_failures: set[int] = set()
@@ -64,7 +64,6 @@ class LanLink:
         self._stopped = True
         self.lan.stop()
         self._flush()
-        self._send_broadcasts()
         if self._wake is not None:
             self._wake.cancel()
         for end in (self._shared, self._own):
@@ -129,13 +128,16 @@ class LanLink:
         outbox = self.lan.outbox
         while outbox:
             data, to = outbox.popleft()
-            if to in (EVERYONE, MULTICAST):
-                for interface in self.interfaces:
-                    self._send_out_of(interface, data, broadcast=to == EVERYONE)
-            else:
+            if isinstance(to, tuple):
                 self._send(data, to)
+                continue
+            for interface in self.interfaces:
+                if to in (EVERYONE, MULTICAST):
+                    self._multicast(data, interface)
+                if to in (EVERYONE, BROADCAST) and interface.broadcast is not None:
+                    self._send(data, (interface.broadcast, self._settings.port))
 
-    def _send_out_of(self, interface: Interface, data: bytes, broadcast: bool) -> None:
+    def _multicast(self, data: bytes, interface: Interface) -> None:
         if self._multicast_from != interface.ip:
             try:
                 self._own.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface.ip))
@@ -144,20 +146,10 @@ class LanLink:
                 return
             self._multicast_from = interface.ip
         self._send(data, (self._settings.group, self._settings.port))
-        if broadcast and interface.broadcast is not None:
-            if not self._broadcasts:
-                self._loop.call_soon(self._send_broadcasts)
-            self._broadcasts.append((data, (interface.broadcast, self._settings.port)))
 
-    def _send_broadcasts(self) -> None:
-        """A moment after the multicast, which most networks carry: programs have their answers first."""
-        broadcasts, self._broadcasts = self._broadcasts, []
-        for data, to in broadcasts:
-            self._send(data, to)
-
-    def _send(self, data: bytes, to: object) -> None:
+    def _send(self, data: bytes, to: tuple[str, int]) -> None:
         try:
-            self._own.sendto(data, to)  # type: ignore[call-overload]
+            self._own.sendto(data, to)
         except OSError as error:
             self._failed(error)
 
