@@ -94,7 +94,7 @@ class Connection:
         except TimeoutError:
             raise stuck() from None
         if "error" in answer:
-            raise refusal(answer)
+            raise refusal(answer, request.get("name", ""))
         return answer
 
     def cut(self) -> None:
@@ -111,13 +111,13 @@ def stuck() -> errors.BeaconError:
     return errors.BeaconError(f"the beacon has not answered for {ANSWER_LIMIT_S:g} s: run  nwdisco stop  and try again")
 
 
-def refusal(answer: dict[str, Any]) -> errors.NwdiscoError:
-    """The exception for a beacon's refusal."""
+def refusal(answer: dict[str, Any], name: str = "") -> errors.NwdiscoError:
+    """The exception for a beacon's refusal; `name` is what the request was about."""
     code, message = answer["error"], answer["message"]
     if code == "bad_advert":
         return errors.AdvertError(message)
     if code == "name_taken":
-        return errors.NameTakenError(message.split("'")[1] if "'" in message else message, answer["address"])
+        return errors.NameTakenError(name, answer["address"])
     if code == "version":
         return errors.BeaconVersionError(message)
     return errors.BeaconError(message)

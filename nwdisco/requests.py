@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import address as addresses
 from .core import names
+from .errors import AdvertError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ def discover_all() -> dict[str, Any]:
 
 
 def discover_group(group: str, separator: str, exclude: str | Iterable[str] | None) -> dict[str, Any]:
-    excluded = [exclude] if isinstance(exclude, str) else list(exclude or ())
+    try:
+        excluded = [exclude] if isinstance(exclude, str) else list(exclude or ())
+    except TypeError:
+        raise AdvertError(f"exclude is {exclude!r}: give a name, or several in a list or set") from None
     for name in excluded:
         names.check_name(name, "name to exclude")
     return {

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ READ_AT_ONCE = 65_536
 ACCEPT_AT_ONCE = 64
 MUCH_UNSENT = 65_536
 """Bytes that wait for a program to read them; above it the protocol is told to pause, below a quarter to go on."""
+TIMERS_BEFORE_TIDYING = 1000
 NO_FILES_LEFT_S = 1.0
 """When no more files can be opened: how long no connection is taken."""
 
@@ -45,6 +46,9 @@ class Timer:
     def cancel(self) -> None:
         self._action = None
 
+    def cancelled(self) -> bool:
+        return self._action is None
+
     def run(self) -> None:
         if self._action is not None:
             self._action()
@@ -66,6 +70,8 @@ class Loop:
     def __init__(self) -> None:
         self._selector = DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
+        self._tidy_at = TIMERS_BEFORE_TIDYING
+        """At so many timers, those that were cancelled are thrown out."""
         self._order = count()
         self._running = True
 
@@ -74,6 +80,10 @@ class Loop:
 
     def call_at(self, when: float, action: Callable[..., None], *args: Any) -> Timer:
         timer = Timer(when, (lambda: action(*args)) if args else action)
+        if len(self._timers) >= self._tidy_at:
+            self._timers = [planned for planned in self._timers if not planned[2].cancelled()]
+            heapify(self._timers)
+            self._tidy_at = max(TIMERS_BEFORE_TIDYING, 2 * len(self._timers))
         heappush(self._timers, (when, next(self._order), timer))
         return timer
 
@@ -224,10 +234,11 @@ class Stream:
             data = self._end.recv(READ_AT_ONCE)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
-            data = b""  # reset: the same as an end
-        if not data:
+        except OSError:  # reset
             self.abort()
+            return
+        if not data:
+            self.close()  # what it asked for before it ended its side is still sent; writing fails if it has gone
             return
         try:
             self._protocol.data_received(data)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 from binascii import b2a_base64
 from collections.abc import Callable
 
-from ..config import VERSION, Settings
+from ..config import MAX_CONTROL_CONNECTIONS, VERSION, Settings
 from ..core.directory import Directory
 from ..errors import BeaconRunningError
 from .doors.control import ControlDoor
@@ -22,6 +23,7 @@ from .runtime import Runtime
 IDLE_LOOK_S = 0.5
 """How often an idle beacon looks whether its time has come."""
 BACKLOG = 512
+FILES = MAX_CONTROL_CONNECTIONS + 100
 
 
 class Beacon:
@@ -118,10 +120,19 @@ def _new_node_id() -> str:
     return b2a_base64(os.urandom(6), newline=False).translate(bytes.maketrans(b"+/", b"-_")).decode()
 
 
+def _allow_many_files() -> None:
+    """Each program is an open file or two, and the usual limit is 1024 where 4096 connections are served."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run_beacon(settings: Settings, ready: Callable[[], None], idle_s: float | None) -> None:
     """Run a beacon in this process until it is told to stop. BeaconRunningError when the user has one already."""
     runtime = Runtime(settings)
     runtime.prepare()
+    _allow_many_files()
     with open(runtime.lock, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

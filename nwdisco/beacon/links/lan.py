@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from random import SystemRandom
 
+from ... import config
 from ...config import Settings
 from ...core.advert import Advert
 from ...core.directory import Directory
@@ -57,6 +58,8 @@ class LanLink:
         self._loop.add_reader(self._own, self._read, self._own, True)
         self.lan.start(self._loop.time())
         self._loop.call_later(INTERFACES_EVERY_S, self._look_at_interfaces)
+        for moment_s in (config.SETTLE_S, config.SETTLE_LIMIT_S):  # a quiet LAN wakes nobody before the first beat
+            self._loop.call_later(moment_s, self._look_whether_settled)
         self._woken()
 
     def stop(self) -> None:
