@@ -31,6 +31,8 @@ class _Lease:
         self.adverts: dict[str, tuple[float, dict[str, Any]]] = {}
         """By name: when it was made (monotonic) and the request that made it."""
         self.connection: Connection | None = None
+        self.guarded = False
+        """The thread is there."""
 
     def advertise(self, request: dict[str, Any]) -> str:
         """Make an advert that stands as long as this process; its full address."""
@@ -38,6 +40,9 @@ class _Lease:
             made_at = time.monotonic()
             address: str = self._ask(request)["address"]
             self.adverts[request["name"]] = (made_at, {**request, "fail_if_exists": False})
+            if not self.guarded:
+                self.guarded = True
+                threading.Thread(target=self._guard, name="nwdisco-lease", daemon=True).start()
             return address
 
     def unadvertise(self, name: str) -> bool:
@@ -93,53 +98,48 @@ class _Lease:
     def put_back(self) -> None:
         """Connect anew, and advertise again what stood on the last connection. Raises BeaconError."""
         deadline = time.monotonic() + TRIES_S
-        with self.lock:
-            while True:
-                connection = Connection.to_beacon()
-                try:
-                    now = time.monotonic()
-                    for made_at, request in self.adverts.values():
-                        connection.ask({**request, "age_s": now - made_at})
-                    guard = Connection.to_beacon()
-                except Gone:
-                    connection.close()
-                    if time.monotonic() > deadline:
-                        raise errors.BeaconError("one beacon after the other ended: " + SEE_WHY) from None
-                    continue
-                except BaseException:
-                    connection.close()
-                    raise
+        while True:
+            connection = Connection.to_beacon()
+            try:
+                now = time.monotonic()
+                for made_at, request in self.adverts.values():
+                    connection.ask({**request, "age_s": now - made_at})
+            except Gone:
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise errors.BeaconError("one beacon after the other ended: " + SEE_WHY) from None
+            except BaseException:
+                connection.close()
+                raise
+            else:
                 self.connection = connection
-                threading.Thread(target=self._guard, args=(guard,), name="nwdisco-lease", daemon=True).start()
                 return
 
-    def _guard(self, guard: Connection) -> None:
-        """Sit on a second connection, on which nothing more comes, until the beacon ends; then put the adverts back."""
-        try:
-            guard.receive(None)
-        except Gone:
-            guard.close()
+    def _guard(self) -> None:
+        """In a thread: sit on a second connection, on which nothing comes, until the beacon ends; then put all back."""
         while True:
             with self.lock:
-                if self is not _lease or not self.adverts:
+                if not self.adverts:
+                    self.guarded = False
                     return
-                try:
-                    if self.connection is not None:
-                        self.connection.ask({"do": "unadvertise", "name": ""})
-                        return  # another call was faster: this is a new beacon already
-                except Gone:
-                    pass
-                except errors.BeaconError:
-                    pass
-                self._drop()
-                try:
-                    self.put_back()
-                    return
-                except errors.BeaconError as error:
-                    import logging
+            guard = None
+            try:
+                guard = Connection.to_beacon()
+                with self.lock:
+                    if self.adverts:
+                        self._ask({"do": "unadvertise", "name": ""})  # puts all back if this beacon is a new one
+            except errors.BeaconError as error:
+                if guard is not None:
+                    guard.close()
+                import logging
 
-                    logging.getLogger("nwdisco").warning("adverts cannot be put back: %s", error)
-            time.sleep(PUT_BACK_EVERY_S)
+                logging.getLogger("nwdisco").warning("adverts cannot be put back yet: %s", error)
+                time.sleep(PUT_BACK_EVERY_S)
+                continue
+            try:
+                guard.receive(None)
+            except Gone:
+                guard.close()
 
 
 _lease = _Lease()
