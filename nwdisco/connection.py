@@ -107,8 +107,10 @@ class Connection:
         self._end.close()
 
 
-def stuck() -> errors.BeaconError:
-    return errors.BeaconError(f"the beacon has not answered for {ANSWER_LIMIT_S:g} s: run  nwdisco stop  and try again")
+def stuck() -> errors.BeaconStuckError:
+    return errors.BeaconStuckError(
+        f"the beacon has not answered for {ANSWER_LIMIT_S:g} s: run  nwdisco stop  and try again"
+    )
 
 
 def refusal(answer: dict[str, Any], name: str = "") -> errors.NwdiscoError:

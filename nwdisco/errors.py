@@ -47,5 +47,9 @@ class BeaconRunningError(BeaconError):
     """A second beacon cannot be started: the user has one already."""
 
 
+class BeaconStuckError(BeaconError):
+    """The beacon that runs does not answer."""
+
+
 class BeaconVersionError(BeaconError):
     """The beacon that runs belongs to another version of nwdisco."""

@@ -33,6 +33,8 @@ class _Lease:
         self.connection: Connection | None = None
         self.guarded = False
         """The thread is there."""
+        self.guard: Connection | None = None
+        """What it sits on."""
 
     def advertise(self, request: dict[str, Any]) -> str:
         """Make an advert that stands as long as this process; its full address."""
@@ -81,13 +83,12 @@ class _Lease:
                 self._drop()
                 if time.monotonic() > deadline:
                     raise errors.BeaconError("one beacon after the other ended: " + SEE_WHY) from None
-            except errors.BeaconError:
-                self._drop()
-                raise
-            except errors.NwdiscoError:
-                raise
-            except BaseException:  # Ctrl-C: the answer may still come, so begin with a new connection
-                self._drop()
+            except BaseException as error:
+                if isinstance(error, errors.NwdiscoError) and not isinstance(error, errors.BeaconStuckError):
+                    raise  # refused: what stands, stands
+                self._drop()  # Ctrl-C, say: the answer may still come, so a new connection takes over,
+                if self.guard is not None:
+                    self.guard.cut()  # and the thread puts back what stood on this one
                 raise
 
     def _drop(self) -> None:
@@ -124,7 +125,7 @@ class _Lease:
                     return
             guard = None
             try:
-                guard = Connection.to_beacon()
+                guard = self.guard = Connection.to_beacon()
                 with self.lock:
                     if self.adverts:
                         self._ask({"do": "unadvertise", "name": ""})  # puts all back if this beacon is a new one

@@ -288,3 +288,19 @@ def test_a_thousand_adverts_of_one_program_are_listed_at_once(machine: Machine) 
     for number in range(1000):
         program.call("advertise", f"lamp/{number}", ":1")
     assert len(machine.program().call("discover_group", "lamp")) == 1000
+
+
+def test_an_advert_too_many_is_refused_and_those_that_stand_stay(machine: Machine) -> None:
+    done = machine.python(
+        "import nwdisco as nw0\n"
+        "from nwdisco.config import MAX_ADVERTS_PER_PROGRAM as most\n"
+        "for number in range(most): nw0.advertise(f'lamp/{number}', ':1')\n"
+        "with nw0.watch() as watch:\n"
+        "    for _ in range(most): next(watch)\n"
+        "    try: nw0.advertise('one/more', ':1')\n"
+        "    except nw0.BeaconError as error: print(error)\n"
+        "    nw0.unadvertise('lamp/7')\n"
+        "    event = next(watch)\n"
+        "    print(event.kind, event.name, len(nw0.discover_all()))\n"
+    )
+    assert done.stdout == "a program has 20000 adverts at most\nleft lamp/7 19999\n", done.stderr
