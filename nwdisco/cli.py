@@ -48,11 +48,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 
 @main.command()
-def beacon() -> None:
+@click.option("--shim", metavar="HOST:PORT", help="Where programs register over TCP (NWDISCO_SHIM).")
+@click.option("--no-shim", is_flag=True, help="Nowhere.")
+def beacon(shim: str | None, no_shim: bool) -> None:
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
-    run_beacon(config.Settings.from_environment(), lambda: None, idle_s=None)
+    settings = config.Settings.from_environment()
+    if shim is not None and no_shim:
+        raise click.UsageError("--shim and --no-shim: give one of them")
+    if shim is not None:
+        settings.shim = config.host_and_port("--shim", shim)
+    elif no_shim:
+        settings.shim = None
+    run_beacon(settings, lambda: None, idle_s=None)
 
 
 @main.command()
@@ -146,8 +155,12 @@ def status(as_json: bool) -> None:
                 click.echo(f"  {node['node']} at {node['address']}: {heard}")
         elif key == "interfaces":
             click.echo("interfaces: " + (", ".join(f"{i['name']} {i['ip']}" for i in value) or "none"))
+        elif key == "shim":
+            place = value["address"] or "none: " + value["why_not"]
+            click.echo(f"shim: {place}, {value['connections']} connections, {value['registrations']} registrations")
+            click.echo("shim refused: " + _counts(value["refused"]))
         elif isinstance(value, dict):
-            click.echo(f"{key}: " + (", ".join(f"{count} {what}" for what, count in value.items()) or "nothing yet"))
+            click.echo(f"{key}: " + _counts(value))
         else:
             click.echo(f"{key}: {value}")
 
@@ -194,6 +207,10 @@ def _event_line(event: Event, as_json: bool) -> str:
     if as_json:
         return json.dumps({"event": event.kind, **_plain(event.service)})
     return f"{event.kind:8} {event.name} {event.address}"
+
+
+def _counts(counters: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counters.items()) or "nothing yet"
 
 
 def _shown(value: str) -> str:

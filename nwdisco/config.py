@@ -63,6 +63,13 @@ SETTINGS: Final = (
         "Seconds after which a beacon started by a program ends, when no program uses it."
         " Longer: the next program starts faster. Shorter: less memory held.",
     ),
+    (
+        "shim",
+        "NWDISCO_SHIM",
+        "127.0.0.1:65432",
+        "HOST:PORT of the TCP shim, or none. Any other host than 127.0.0.1 lets other machines register and query"
+        " here, all of them: nothing is authenticated.",
+    ),
 )
 
 
@@ -77,6 +84,7 @@ class Settings:
     interfaces: tuple[str, ...]
     runtime_dir: str
     idle_s: float
+    shim: tuple[str, int] | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,7 +96,24 @@ class Settings:
         settings.interfaces = tuple(part.strip() for part in text["interfaces"].split(",") if part.strip())
         settings.runtime_dir = text["runtime_dir"]
         settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
+        settings.shim = None if text["shim"] == "none" else host_and_port("NWDISCO_SHIM", text["shim"])
         return settings
+
+
+def host_and_port(setting: str, text: str) -> tuple[str, int]:
+    """Where to listen, out of "HOST:PORT"; port 0 is a free one. Raises SettingError."""
+    host, _, port = text.rpartition(":")
+    if (
+        not host
+        or ":" in host
+        or not host.isprintable()
+        or not (port.isascii() and port.isdigit())
+        or int(port[:9]) > 65535
+    ):
+        raise SettingError(
+            f"{setting} is {text[:80]!r}: give HOST:PORT, such as 127.0.0.1:65432 or 0.0.0.0:65432 (IPv4; port 0 is a free one)"
+        )
+    return host, int(port)
 
 
 def _number(variable: str, text: str, low: float, high: float, whole: bool = False) -> float:
@@ -203,3 +228,38 @@ MAX_CONTROL_CONNECTIONS: Final = 4096
 MAX_WATCH_BACKLOG: Final = 4_000_000
 """Bytes kept for a watcher that does not read; past it, the watcher is cut off and starts again."""
 MAX_ADVERTS_PER_PROGRAM: Final = 20_000
+
+# --- the shim (docs/shim.md) ------------------------------------------------------------------------------
+
+SHIM_HEARTBEAT_S: Final = 5.0
+"""The lease of a framed registration: what a query answers has a heartbeat younger than this."""
+SHIM_GRACE_S: Final = 0.4
+"""So much later than its lease such an advert is taken back. Longer: a service that heartbeats every 5 s survives a slower
+network; shorter: a dead one is gone sooner. With the LAN's way it stays under the half second that is promised."""
+SHIM_TIMEOUT_S: Final = 30.0
+"""The lease of a line registration that names no `timeout`."""
+SHIM_LATE_LOOK_S: Final = 0.01
+"""A query that waits for a late heartbeat looks so often whether it has come."""
+SHIM_MESSAGE_S: Final = 10.0
+"""From a message's first byte to its last. Shorter: slow clients are cut off; longer: they hold a connection for longer."""
+SHIM_IDLE_S: Final = 300.0
+"""A connection without any message (a watch needs none) is ended after so long."""
+SHIM_STALL_S: Final = 30.0
+"""A client that takes none of its answers for so long is cut off."""
+SHIM_LINGER_S: Final = 2.0
+"""After an error that ends a connection: how long the client has to read it."""
+SHIM_REQUESTS_AT_ONCE: Final = 16
+"""Of those that one client has sent ahead, before the others have their turn."""
+SHIM_EXPIRE_AT_ONCE: Final = 200
+"""Leases that are ended before everybody has their turn."""
+MAX_SHIM_CONNECTIONS: Final = 2048
+SHIM_WAITING_ROOM: Final = 64
+"""Connections past the limit that are still told why they are refused; any more are closed without a word."""
+MAX_SHIM_HEADER: Final = 2048
+"""Bytes of a frame's header: so its length's first byte is below 9, which no line begins with."""
+MAX_SHIM_MESSAGE: Final = 8192
+"""Bytes of a line or of a frame's content; the longest advert fits, however it is escaped."""
+MAX_SHIM_REGISTRATIONS: Final = 16_000
+"""Together with programs' adverts below MAX_ADVERTS_PER_NODE, which is what other nodes take."""
+MAX_SHIM_UNSENT: Final = 32_000_000
+"""Bytes of answers that wait for their clients, all together; past it the client with the most is cut off."""

@@ -34,7 +34,12 @@ def run() -> None:
         spare.bind(("127.0.0.1", 0))
         port = spare.getsockname()[1]
         spare.close()
-        here = {"NWDISCO_INTERFACES": "lo", "NWDISCO_PORT": str(port), "NWDISCO_IDLE_S": "5"}
+        here = {
+            "NWDISCO_INTERFACES": "lo",
+            "NWDISCO_PORT": str(port),
+            "NWDISCO_SHIM": "none",
+            "NWDISCO_IDLE_S": "5",
+        }
         os.environ.update(here, NWDISCO_RUNTIME_DIR=os.path.join(place, "b"))
         other = {**os.environ, "NWDISCO_RUNTIME_DIR": os.path.join(place, "a")}
         click.echo("Two beacons on this machine play machine A and machine B; they know each other by UDP only.\n")

@@ -100,7 +100,7 @@ class Machine:
         self.prefix = tuple(prefix)
         self.runtime_dir = runtime_dir
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NWDISCO_")}
-        self.env = {**kept, "NWDISCO_RUNTIME_DIR": str(runtime_dir), **env}
+        self.env = {**kept, "NWDISCO_RUNTIME_DIR": str(runtime_dir), "NWDISCO_SHIM": "none", **env}
         self.programs: list[Program] = []
         self.processes: list[subprocess.Popen[str]] = []
 

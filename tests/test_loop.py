@@ -30,6 +30,9 @@ class Answering:
     def resume_writing(self) -> None:
         self.pauses.append("resume")
 
+    def eof_received(self) -> None:
+        self.pauses.append("end")
+
     def connection_lost(self) -> None:
         self.pauses.append("lost")
         self.loop.stop()
@@ -56,7 +59,39 @@ def test_who_ends_his_side_still_gets_the_whole_answer() -> None:
         while part := theirs.recv(1 << 20):
             received.extend(part)
     assert len(received) == len(protocol.ANSWER)
-    assert protocol.pauses == ["pause", "lost"]
+    assert protocol.pauses == ["pause", "end", "lost"]
+
+
+def test_after_write_eof_all_is_sent_then_the_end_and_what_comes_is_still_read() -> None:
+    loop = Loop()
+    ours, theirs = socket.socketpair()
+    protocol = Answering(loop)
+    received = bytearray()
+    after_the_end: list[bytes] = []
+
+    def hear(data: bytes) -> None:
+        after_the_end.append(data)
+        loop.stop()
+
+    def read() -> None:
+        part = theirs.recv(1 << 20)
+        received.extend(part)
+        if not part:
+            loop.remove_reader(theirs)
+            theirs.send(b"thanks")
+
+    protocol.data_received = hear  # type: ignore[method-assign]
+    with theirs:
+        stream = Stream(loop, ours, protocol)
+        stream.write(protocol.ANSWER)
+        stream.write_eof()
+        stream.write(b"too late")
+        loop.add_reader(theirs, read)
+        loop.call_later(20, loop.stop)
+        loop.run()
+        stream.abort()
+    assert len(received) == len(protocol.ANSWER)
+    assert after_the_end == [b"thanks"]
 
 
 def test_a_stream_whose_other_side_has_gone_is_lost_though_much_is_unsent() -> None:

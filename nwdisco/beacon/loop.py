@@ -61,6 +61,7 @@ class StreamProtocol(Protocol):
     def data_received(self, data: bytes) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
+    def eof_received(self) -> None: ...  # the other side sends no more: the last moment to answer
     def connection_lost(self) -> None: ...
 
 
@@ -110,8 +111,10 @@ class Loop:
         else:
             self._selector.register(end, mask, action)
 
-    def serve(self, listening: socket.socket, make: Callable[[], StreamProtocol]) -> None:
-        """Take connections, with a protocol object for each."""
+    def serve(
+        self, listening: socket.socket, make: Callable[[], StreamProtocol], read_at_once: int = READ_AT_ONCE
+    ) -> None:
+        """Take connections, with a protocol object for each that gets so many bytes at a time at most."""
         listening.setblocking(False)
 
         def accept() -> None:
@@ -125,7 +128,7 @@ class Loop:
                     self.remove_reader(listening)
                     self.call_later(NO_FILES_LEFT_S, self.add_reader, listening, accept)
                     return
-                Stream(self, end, make())
+                Stream(self, end, make(), read_at_once)
 
         self.add_reader(listening, accept)
 
@@ -164,14 +167,19 @@ class Loop:
 class Stream:
     """One connection: what is written goes out as fast as the other side reads, without ever waiting for it."""
 
-    def __init__(self, loop: Loop, end: socket.socket, protocol: StreamProtocol) -> None:
+    def __init__(
+        self, loop: Loop, end: socket.socket, protocol: StreamProtocol, read_at_once: int = READ_AT_ONCE
+    ) -> None:
         self._loop = loop
+        self._read_at_once = read_at_once
         self._end = end
         self._protocol = protocol
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._mask = 0
         self._reading = True
+        self._says_end = False
+        """We write no more, and the other side is to know once all is sent."""
         self._paused = False
         """The protocol knows that much is unsent."""
         self._closing = False
@@ -181,7 +189,7 @@ class Stream:
         self._update()
 
     def write(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._says_end:
             return
         if not self._unsent:
             data = data[self._send(data) :]
@@ -203,6 +211,12 @@ class Stream:
     def resume_reading(self) -> None:
         self._reading = True
         self._update()
+
+    def write_eof(self) -> None:
+        """Tell the other side that nothing follows, once all is sent, and go on reading."""
+        self._says_end = True
+        if not (self._unsent or self._lost):
+            self._shut_writing()
 
     def is_closing(self) -> bool:
         return self._closing
@@ -231,13 +245,14 @@ class Stream:
 
     def _read(self) -> None:
         try:
-            data = self._end.recv(READ_AT_ONCE)
+            data = self._end.recv(self._read_at_once)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # reset
             self.abort()
             return
         if not data:
+            self._protocol.eof_received()
             self.close()  # what it asked for before it ended its side is still sent; writing fails if it has gone
             return
         try:
@@ -266,13 +281,22 @@ class Stream:
                 self._unsent[0] = part[sent:]
                 break
             self._unsent.popleft()
-        if self._closing and not self._unsent:
-            self.abort()
-            return
+        if not self._unsent:
+            if self._closing:
+                self.abort()
+                return
+            if self._says_end:
+                self._shut_writing()
         self._update()
         if self._paused and self._unsent_bytes <= MUCH_UNSENT // 4:
             self._paused = False
             self._protocol.resume_writing()
+
+    def _shut_writing(self) -> None:
+        try:
+            self._end.shutdown(socket.SHUT_WR)
+        except OSError:  # the other side has gone
+            self.abort()
 
     def _update(self) -> None:
         """Listen for what is wanted now."""

@@ -11,10 +11,12 @@ import socket
 from binascii import b2a_base64
 from collections.abc import Callable
 
-from ..config import MAX_CONTROL_CONNECTIONS, VERSION, Settings
+from .. import config
+from ..config import VERSION, Settings
 from ..core.directory import Directory
 from ..errors import BeaconRunningError
 from .doors.control import ControlDoor
+from .doors.shim_port import ShimPort
 from .interfaces import Interface, own_ip
 from .links.lan import LanLink
 from .loop import Loop, log
@@ -23,7 +25,7 @@ from .runtime import Runtime
 IDLE_LOOK_S = 0.5
 """How often an idle beacon looks whether its time has come."""
 BACKLOG = 512
-FILES = MAX_CONTROL_CONNECTIONS + 100
+FILES = config.MAX_CONTROL_CONNECTIONS + config.MAX_SHIM_CONNECTIONS + config.SHIM_WAITING_ROOM + 100
 
 
 class Beacon:
@@ -44,12 +46,16 @@ class Beacon:
             self.status,
             self._loop.stop,
         )
+        self._shim = ShimPort(
+            self._loop, self._directory, lambda: self._own_ip, self._link.settled, self._link.when_settled
+        )
 
     def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
         """Serve until told to stop; with `idle_s`, end after so long without a program."""
         listening = self._listen()
         self._loop.serve(listening, self._door.connection)
         self._loop.stop_on(signal.SIGTERM, signal.SIGINT)
+        self._shim.open(self._settings.shim)
         self._link.start()
         gc.freeze()  # what is there by now stays: no need to look at it again
         ready()
@@ -61,6 +67,7 @@ class Beacon:
         listening.close()
         self._link.stop()
         self._door.close()
+        self._shim.close()
         log(f"beacon {self._directory.node} has left")
 
     def status(self) -> dict[str, object]:
@@ -90,6 +97,7 @@ class Beacon:
             ],
             "lan": dict(self._link.lan.counters),
             "control": dict(self._door.counters),
+            "shim": self._shim.status(),
         }
 
     def _listen(self) -> socket.socket:
@@ -103,11 +111,11 @@ class Beacon:
     def _moved(self, interfaces: list[Interface]) -> None:
         """Other interfaces: our own adverts without a given IP get the new one."""
         self._own_ip = own_ip(interfaces)
-        self._door.readdress(self._own_ip)
+        self._directory.readdress(self._own_ip)
 
     def _end_when_idle(self, idle_s: float) -> None:
         now = self._loop.time()
-        if self._door.connections:
+        if self._door.connections or self._shim.in_use:
             self._idle_since = now
         if now - self._idle_since >= idle_s:
             self._loop.stop()

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from .. import config
 from .advert import Advert
+from .refused import Refused
 
 GREETING = f"nwdisco-control {config.CONTROL_VERSION}".encode()
 
@@ -64,15 +65,6 @@ Request = Advertise | Unadvertise | Discover | List | Watch | Status | Stop
 
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
-
-
-class Refused(Exception):
-    """A request that cannot be answered; `code` is for programs, the text for people."""
-
-    def __init__(self, code: str, message: str, address: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.address = address
 
 
 def decode(line: bytes) -> Request:

@@ -106,15 +106,15 @@ class Directory:
         lease = self._leases.get(holder)
         return len(lease.adverts) if lease else 0
 
-    def holds(self, holder: str, name: str) -> bool:
-        """Whether a holder has an advert of this name, visible or outranked."""
-        lease = self._leases.get(holder)
-        return lease is not None and name in lease.adverts
-
     def lives_of(self, holder: str) -> tuple[float, float]:
         """The shortest and the longest time to live among a holder's adverts; the default where it has none."""
         lease = self._leases.get(holder)
         return lease.lives() if lease else (config.TTL_S, config.TTL_S)
+
+    def held(self, holder: str, name: str) -> Advert | None:
+        """A holder's advert of a name, visible or outranked."""
+        lease = self._leases.get(holder)
+        return lease.adverts.get(name) if lease else None
 
     def own(self, name: str) -> Advert | None:
         """What this node itself says of a name: the last of its programs' adverts."""
@@ -130,7 +130,7 @@ class Directory:
     def put(self, advert: Advert, heard_at: float | None = None) -> bool:
         """Add or replace a holder's advert of a name; False when the directory is full and nothing was changed."""
         lease = self._leases.get(advert.holder)
-        if self._size >= config.MAX_ADVERTS and not self.holds(advert.holder, advert.name):
+        if self._size >= config.MAX_ADVERTS and self.held(advert.holder, advert.name) is None:
             return False
         if lease is None:
             lease = self._leases[advert.holder] = _Lease(heard_at)
@@ -175,6 +175,13 @@ class Directory:
         silence_s = now - lease.heard_at
         self._remove_many(holder, [a.name for a in lease.adverts.values() if a.ttl_s <= silence_s])
         return True
+
+    def readdress(self, ip: str) -> None:
+        """This machine has another address: the adverts of its programs that were given without an IP show it."""
+        for lease in tuple(self._leases.values()):
+            for advert in tuple(lease.adverts.values()):
+                if advert.node == self.node and advert.picked:
+                    self.put(msgspec.structs.replace(advert, address=ip + advert.address_on_the_wire))
 
     # --- inside ---
 

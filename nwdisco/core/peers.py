@@ -231,8 +231,9 @@ class Peers:
         return refused
 
     def _room_for(self, peer: Peer, entry: Entry) -> bool:
-        return self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE or self._directory.holds(
-            peer.node, entry.name
+        return (
+            self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE
+            or self._directory.held(peer.node, entry.name) is not None
         )
 
     def _leave_address(self, peer: Peer) -> None:

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
-import msgspec
-
 from ... import address as addresses
 from ... import config
 from ...core import control, names
 from ...core.advert import Advert
-from ...core.control import Advertise, Discover, List, Refused, Request, Status, Stop, Unadvertise, Watch
+from ...core.control import Advertise, Discover, List, Request, Status, Stop, Unadvertise, Watch
 from ...core.directory import Directory, Event
+from ...core.refused import Refused
 from ...errors import AddressError, AdvertError
 from ..loop import Loop, Stream, Timer
 
@@ -57,11 +56,6 @@ class ControlDoor:
     def connection(self) -> Connection:
         """A program has connected: the loop's protocol factory."""
         return Connection(self)
-
-    def readdress(self, ip: str) -> None:
-        """This machine has another address: the programs' adverts without a given IP show it."""
-        for connection in self.connections:
-            connection.readdress(ip)
 
     def close(self) -> None:
         for connection in tuple(self.connections):
@@ -122,6 +116,9 @@ class Connection:
         self._full = False
         self._transport.resume_reading()
         self._loop.call_soon(self._read_on)
+
+    def eof_received(self) -> None:
+        """What it has asked for is still answered; then its lease ends."""
 
     def connection_lost(self) -> None:
         self._door.connections.discard(self)
@@ -223,7 +220,7 @@ class Connection:
         if request.fail_if_exists and there is not None and there.holder != self._holder:
             raise Refused("name_taken", f"{request.name!r} is advertised already", there.address)
         full = self._directory.count_held_by(self._holder) >= config.MAX_ADVERTS_PER_PROGRAM
-        if full and not self._directory.holds(self._holder, request.name):
+        if full and self._directory.held(self._holder, request.name) is None:
             raise Refused("over_limit", f"a program has {config.MAX_ADVERTS_PER_PROGRAM} adverts at most")
         born = now - min(request.age_s, OLDEST_S)
         advert = Advert(
@@ -240,11 +237,6 @@ class Connection:
         if not self._directory.put(advert):
             raise Refused("over_limit", f"the directory is full: it holds {config.MAX_ADVERTS} adverts")
         self._answer({"address": advert.address})
-
-    def readdress(self, ip: str) -> None:
-        for advert in self._directory.held_by(self._holder):
-            if advert.picked:
-                self._directory.put(msgspec.structs.replace(advert, address=ip + advert.address_on_the_wire))
 
     def _unadvertise(self, request: Unadvertise) -> None:
         if request.name is None:

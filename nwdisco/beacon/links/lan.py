@@ -73,9 +73,13 @@ class LanLink:
             self._loop.remove_reader(end)
             end.close()
 
+    def settled(self) -> bool:
+        """Whether what is on the LAN is known by now."""
+        return self.lan.settled(self._loop.time())
+
     def when_settled(self, action: Callable[[], None]) -> None:
         """Call once what is on the LAN is known; at once if it is."""
-        if self.lan.settled(self._loop.time()):
+        if self.settled():
             action()
         else:
             self._on_settled.append(action)
@@ -120,7 +124,7 @@ class LanLink:
         self._wake = self._loop.call_at(due, self._woken)
 
     def _look_whether_settled(self) -> None:
-        if self._on_settled and self.lan.settled(self._loop.time()):
+        if self._on_settled and self.settled():
             actions, self._on_settled = self._on_settled, []
             for action in actions:
                 action()

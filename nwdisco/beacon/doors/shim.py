@@ -1,0 +1,311 @@
+"""The shim door: programs with nothing but a TCP socket, in the dialects of core/lines.py and core/framed.py.
+
+A registration outlives its connection; it ends by its lease (core/registrations.py). Anybody who reaches the port is served,
+so everything of a client is bounded: bytes, time, requests at a go; and all clients together: connections, registrations, memory.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from ... import config
+from ...core import shim
+from ...core.directory import Directory, Event
+from ...core.framed import Framed
+from ...core.lines import Lines
+from ...core.refused import Broken, Refused
+from ...core.shim import Answer, Query, QueryKey, Request, Shim, Wanted, Watch, WatchKey
+from ..loop import Loop, Stream, Timer
+
+LOOK_EVERY_S = 1.0
+"""How often the door looks for clients whose time is up."""
+PRINTABLE = range(9, 127)
+"""First bytes of the line dialect; a frame's header is too short to begin with one of these."""
+
+
+class ShimDoor:
+    def __init__(
+        self,
+        loop: Loop,
+        directory: Directory,
+        own_ip: Callable[[], str],
+        settled: Callable[[], bool],
+        when_settled: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`own_ip` completes adverts without one; `settled` says whether the LAN's adverts are known by now."""
+        self.loop = loop
+        self.settled = settled
+        self.when_settled = when_settled
+        self.shim = Shim(directory, own_ip, lambda: str(uuid.uuid4()))
+        self.connections: set[Connection] = set()
+        self.watching: dict[Connection, Wanted] = {}
+        self.counters: Counter[str] = Counter()
+        """What was refused, by reason."""
+        self._expiry: Timer | None = None
+        self._looks = False
+        """At its clients, once in a while: when it has some."""
+        directory.on_event.append(self._on_event)
+
+    def connection(self) -> Connection:
+        """A client has connected: the loop's protocol factory."""
+        if not self._looks:
+            self._looks = True
+            self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
+        return Connection(self)
+
+    def close(self) -> None:
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def plan_expiry(self) -> None:
+        """Be awake when the next lease may end."""
+        due = self.shim.registrations.due
+        if due is None or (self._expiry is not None and self._expiry.when() <= due):
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self.loop.call_at(due, self._expire)
+
+    def relieve(self, client: Connection) -> None:
+        """A client does not take its answers: where all that waits is too much, the one with the most has to go."""
+        if client.unsent * len(self.connections) <= config.MAX_SHIM_UNSENT:
+            return  # it has no more than its share, so somebody else is to blame
+        unsent = {connection: connection.unsent for connection in self.connections}
+        if sum(unsent.values()) > config.MAX_SHIM_UNSENT:
+            self.counters["slow_reader"] += 1
+            max(unsent, key=unsent.__getitem__).abort()
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self.shim.registrations.expire(self.loop.time(), config.SHIM_EXPIRE_AT_ONCE)
+        self.plan_expiry()
+
+    def _on_event(self, event: Event) -> None:
+        for connection, wanted in tuple(self.watching.items()):
+            if wanted.covers(event.advert.name):
+                connection.tell(event)
+
+    def _look_at_clients(self) -> None:
+        self._looks = bool(self.connections)
+        if self._looks:
+            self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
+        now = self.loop.time()
+        for connection in tuple(self.connections):
+            connection.look_at_the_time(now)
+
+
+class Connection:
+    """One client. Its requests are answered in their order; while one waits, later ones are left unread."""
+
+    def __init__(self, door: ShimDoor) -> None:
+        self._door = door
+        self._loop = door.loop
+        self._shim = door.shim
+        self._dialect: Lines | Framed | None = None
+        """Its first byte tells."""
+        self._since = door.loop.time()
+        """When what it does now began: a message, a pause, the taking of an answer, the end."""
+        self._waits = False
+        """A request is answered later."""
+        self._full = False
+        """The client does not take its answers: no more is read before it does."""
+        self._ended = False
+        """Nothing more is heeded; what was answered may still be on its way."""
+        self._unwelcome = False
+        """One connection too many: it is told so, in its own dialect."""
+        self._transport: Stream
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    # --- what the loop calls ---
+
+    def connection_made(self, transport: Stream) -> None:
+        self._transport = transport
+        others = len(self._door.connections)
+        self._door.connections.add(self)
+        if others >= config.MAX_SHIM_CONNECTIONS:
+            self._door.counters["over_limit"] += 1
+            self._unwelcome = True
+            if others >= config.MAX_SHIM_CONNECTIONS + config.SHIM_WAITING_ROOM:
+                self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
+        if self._dialect is None:
+            self._dialect = Lines() if data[0] in PRINTABLE else Framed()
+        if not self._dialect.unread:
+            self._since = self._loop.time()
+        self._dialect.feed(data)
+        if self._unwelcome:
+            self._end(Refused("over_limit", f"{config.MAX_SHIM_CONNECTIONS} clients are connected, no more can be"))
+        else:
+            self._serve_on()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._since = self._loop.time()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._since = self._loop.time()
+        if not self._waits:
+            self._wait()
+            self._loop.call_soon(self._go_on)
+
+    def eof_received(self) -> None:
+        if self._dialect is not None and self._dialect.unread and not self._ended:
+            self._refuse(Refused("bad_request", "the connection ended within a message (a line ends in a line feed)"))
+
+    def connection_lost(self) -> None:
+        self._ended = True
+        self._door.connections.discard(self)
+        self._door.watching.pop(self, None)
+
+    # --- requests ---
+
+    def _serve_on(self) -> None:
+        """Serve what is there; of much, a part now and the rest when others had their turn."""
+        dialect = self._dialect
+        if dialect is None:
+            return
+        for _ in range(config.SHIM_REQUESTS_AT_ONCE):
+            if self._waits or self._full or self._ended:
+                return
+            try:
+                request = dialect.next()
+                if request is None:
+                    return
+                self._serve(request)
+            except Broken as broken:
+                self._end(broken)
+            except Refused as refused:
+                self._refuse(refused)
+        self._wait()
+        self._loop.call_soon(self._go_on)
+
+    def _serve(self, request: Request) -> None:
+        now = self._since = self._loop.time()
+        if isinstance(request, (QueryKey, Query)):
+            self._find(shim.wanted(request), now)
+        elif isinstance(request, (WatchKey, Watch)):
+            self._watch(shim.wanted(request))
+        else:
+            answer = self._shim.act(request, now)
+            self._door.plan_expiry()
+            self._answer(answer)
+
+    def _find(self, wanted: Wanted, asked_at: float) -> None:
+        """Answer with what is there, once the LAN's adverts are known and no heartbeat is just a moment late."""
+        if not self._door.settled():
+            self._wait()
+            self._door.when_settled(lambda: self._go_on(partial(self._find, wanted, asked_at)))
+            return
+        found, late = self._shim.find(wanted, asked_at, self._loop.time())
+        if late:
+            self._wait_for(late, wanted, asked_at)
+        else:
+            self._answer(Answer(services=found))
+
+    def _wait_for(self, late: list[str], wanted: Wanted, asked_at: float) -> None:
+        still = self._shim.registrations.late(late, asked_at, self._loop.time())
+        if still:
+            self._wait()
+            self._loop.call_later(
+                config.SHIM_LATE_LOOK_S, self._go_on, partial(self._wait_for, still, wanted, asked_at)
+            )
+        else:
+            self._find(wanted, asked_at)
+
+    def _watch(self, wanted: Wanted) -> None:
+        """First what is there already; then, a line for each, what happens."""
+        if not self._door.settled():
+            self._wait()
+            self._door.when_settled(lambda: self._go_on(partial(self._watch, wanted)))
+            return
+        self._answer(Answer(services=[shim.describe(advert) for advert in self._shim.there(wanted)]))
+        self._door.watching[self] = wanted
+
+    def tell(self, event: Event) -> None:
+        self._answer(Answer(event=event.kind, services=[shim.describe(event.advert)]))
+
+    def _wait(self) -> None:
+        """Leave unread what follows."""
+        self._waits = True
+        self._transport.pause_reading()
+
+    def _go_on(self, action: Callable[[], None] | None = None) -> None:
+        """Do what had to wait, if it was not just others' turn; then the rest, unless it has to wait again."""
+        if self._ended:
+            return
+        self._waits = False
+        if action is not None:
+            action()
+        if not self._waits:
+            self._serve_on()
+        if not (self._waits or self._full):
+            self._transport.resume_reading()
+
+    # --- answers ---
+
+    def _answer(self, answer: Answer) -> None:
+        assert self._dialect is not None
+        self._write(self._dialect.encode(answer))
+
+    def _refuse(self, refused: Refused) -> None:
+        assert self._dialect is not None
+        self._door.counters[refused.code] += 1
+        self._write(self._dialect.encode_refusal(refused))
+
+    def _write(self, data: bytes) -> None:
+        assert self._dialect is not None
+        self._transport.write(data)
+        if self._dialect.one_request and not self._ended:
+            self._ended = True
+            self._transport.close()
+        if self.unsent:
+            self._door.relieve(self)
+
+    # --- the end ---
+
+    def look_at_the_time(self, now: float) -> None:
+        """End it when it has taken too long over what it does."""
+        spent_s = now - self._since
+        if self._ended:
+            if spent_s > (config.SHIM_STALL_S if self.unsent else config.SHIM_LINGER_S):
+                self.abort()
+        elif self._full:
+            if spent_s > config.SHIM_STALL_S:
+                self._door.counters["slow_reader"] += 1
+                self.abort()
+        elif self._waits or self in self._door.watching:
+            return
+        elif self._dialect is None:
+            if spent_s > (config.SHIM_LINGER_S if self._unwelcome else config.SHIM_IDLE_S):
+                self.abort()
+        elif self._dialect.unread:
+            if spent_s > config.SHIM_MESSAGE_S:
+                self._end(
+                    Refused("timeout", f"the message was not complete {config.SHIM_MESSAGE_S:g} s after it began")
+                )
+        elif spent_s > config.SHIM_IDLE_S:
+            self._end(Refused("timeout", f"nothing was asked for {config.SHIM_IDLE_S:g} s: connect again"))
+
+    def abort(self) -> None:
+        self._ended = True
+        self._transport.abort()
+
+    def _end(self, refused: Refused) -> None:
+        """An error that nothing can follow. The client has a moment to read it: closing at once would take it away."""
+        self._ended = True
+        self._since = self._loop.time()
+        self._door.watching.pop(self, None)
+        self._refuse(refused)
+        self._transport.resume_reading()
+        self._transport.write_eof()

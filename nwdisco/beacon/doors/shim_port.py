@@ -1,0 +1,81 @@
+"""The shim's TCP port: opened at the beacon's start; its door is built when the first client comes.
+
+Few beacons have such a client, and taking in the door's code costs every first call of a program 5 ms.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ... import config
+from ...core.directory import Directory
+from ..loop import Loop, StreamProtocol, log
+
+if TYPE_CHECKING:
+    from .shim import ShimDoor
+
+BACKLOG = 1024
+
+
+class ShimPort:
+    def __init__(
+        self,
+        loop: Loop,
+        directory: Directory,
+        own_ip: Callable[[], str],
+        settled: Callable[[], bool],
+        when_settled: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`own_ip` completes adverts without one; `settled` says whether the LAN's adverts are known by now."""
+        self._loop = loop
+        self._directory = directory
+        self._own_ip = own_ip
+        self._settled = settled
+        self._when_settled = when_settled
+        self._door: ShimDoor | None = None
+        self._listening: socket.socket | None = None
+        self._why_not = "it is switched off"
+
+    def open(self, where: tuple[str, int] | None) -> None:
+        """Listen at a host and port; where that cannot be, or nowhere, the beacon does all the rest."""
+        if where is None:
+            return
+        try:
+            listening = socket.create_server(where, backlog=BACKLOG)
+        except OSError as error:
+            self._why_not = f"{where[0]}:{where[1]}: {error.strerror}"
+            log(f"no shim on {self._why_not}. For another place: --shim HOST:PORT or NWDISCO_SHIM")
+            return
+        for level, option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
+            listening.setsockopt(level, option, 1)  # the connections that it takes inherit them
+        self._listening = listening
+        self._loop.serve(listening, self._connection, config.MAX_SHIM_MESSAGE)
+
+    def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        if self._door is not None:
+            self._door.close()
+
+    @property
+    def in_use(self) -> bool:
+        return self._door is not None and bool(self._door.connections or self._door.shim.registrations)
+
+    def status(self) -> dict[str, object]:
+        door = self._door
+        return {
+            "address": None if self._listening is None else "{}:{}".format(*self._listening.getsockname()),
+            "why_not": self._why_not if self._listening is None else None,
+            "connections": 0 if door is None else len(door.connections),
+            "registrations": 0 if door is None else len(door.shim.registrations),
+            "refused": {} if door is None else dict(door.counters),
+        }
+
+    def _connection(self) -> StreamProtocol:
+        if self._door is None:
+            from .shim import ShimDoor
+
+            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._settled, self._when_settled)
+        return self._door.connection()

@@ -1,0 +1,80 @@
+"""The shim's line dialect: each message a line of JSON that ends in CRLF (or LF), many a connection.
+
+Bytes in, requests out; answers in, bytes out. docs/shim.md is the specification.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from .. import config
+from . import shim
+from .refused import Broken, Refused
+from .shim import Answer
+
+
+class _Either(Struct):
+    action: Raw | UnsetType = UNSET
+    """There: the framed dialect's words, in a line."""
+
+
+class _Refusal(Struct, kw_only=True):
+    ok: bool = False
+    error: str
+    reason: str
+
+
+_either = msgspec.json.Decoder(_Either)
+_by_action = msgspec.json.Decoder(shim.Register | shim.Heartbeat | shim.Query | shim.Watch)
+_by_type = msgspec.json.Decoder(shim.RegisterKey | shim.HeartbeatKey | shim.QueryKey | shim.WatchKey | shim.Destruction)
+_encoder = msgspec.json.Encoder()
+
+
+class Lines:
+    one_request = False
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._at = 0
+        """What lies before it has been taken."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that make no message yet, or whose turn has not come."""
+        return len(self._unread) - self._at
+
+    def feed(self, data: bytes) -> None:
+        self._unread = self._unread[self._at :] + data
+        self._at = 0
+
+    def next(self) -> shim.Request | None:
+        """The next request; None when no message is complete. Raises Refused, Broken when nothing after it can be read."""
+        while True:
+            end = self._unread.find(b"\n", self._at)
+            if (end if end >= 0 else len(self._unread)) - self._at > config.MAX_SHIM_MESSAGE:
+                raise Broken("bad_request", f"a line takes {config.MAX_SHIM_MESSAGE} bytes at most")
+            if end < 0:
+                return None
+            line = self._unread[self._at : end]
+            self._at = end + 1
+            if not line.isspace() and line:
+                return decode(line)
+
+    def encode(self, answer: Answer) -> bytes:
+        return _encoder.encode(answer) + b"\r\n"
+
+    def encode_refusal(self, refused: Refused) -> bytes:
+        return _encoder.encode(_Refusal(error=refused.code, reason=str(refused))) + b"\r\n"
+
+
+def decode(line: bytes) -> shim.Request:
+    """One line's request. Raises Refused."""
+    request: shim.Request
+    try:
+        decoder = _by_type if _either.decode(line).action is UNSET else _by_action
+        request = decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = f'this is no request, such as {{"type":"query","key":"all"}}: {str(error)[:200]}'
+        raise Refused("bad_request", text) from None
+    return request
