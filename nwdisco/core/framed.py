@@ -102,7 +102,7 @@ def _decode_header(data: bytes) -> Header:
     if header.encoding.lower() not in UTF_8:
         raise Broken("bad_request", f"the content-encoding is {header.encoding[:40]!r}: it must be utf-8")
     if header.length > config.MAX_SHIM_MESSAGE:
-        raise Broken("bad_request", f"the content takes {header.length} bytes: {config.MAX_SHIM_MESSAGE} at most")
+        raise Broken("bad_request", f"the content-length is over {config.MAX_SHIM_MESSAGE}, which is the most")
     return header
 
 
