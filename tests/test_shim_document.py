@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,11 @@ DOCUMENT = Document("shim.md")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 UUID = "640da76b-b2e3-4f39-8c1d-2f4b6f1c9a70"
 """The one of the document; a beacon makes others."""
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"this machine has no {' and no '.join(missing)}")
 
 
 @pytest.fixture
@@ -109,8 +115,8 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
     [
         ((sys.executable, "shim_lines.py"), "lamp/python", True),
         ((sys.executable, "shim_framed.py"), "lamp/", True),
-        (("node", "shim_node.mjs"), "lamp/node", True),
-        (("sh", "shim_shell.sh"), "lamp/shell", False),
+        pytest.param(("node", "shim_node.mjs"), "lamp/node", True, marks=needs("node")),
+        pytest.param(("sh", "shim_shell.sh"), "lamp/shell", False, marks=needs("nc")),
     ],
 )
 def test_an_example_registers_itself_and_shows_who_is_there(
@@ -128,6 +134,7 @@ def test_an_example_registers_itself_and_shows_who_is_there(
             shown += line
 
 
+@needs("nc")
 def test_the_commands_for_netcat_do_what_the_document_says(shim: Shim) -> None:
     host, port = shim.address
     (block,) = (block for block in DOCUMENT.of_kind("sh") if block.lines[0].startswith(b"printf"))
