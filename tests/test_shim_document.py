@@ -143,3 +143,19 @@ def test_the_commands_for_netcat_do_what_the_document_says(shim: Shim) -> None:
     first, second = done.stdout.splitlines()
     assert json.loads(first) == {"ok": True}
     assert [service["values"] for service in json.loads(second)["services"]] == ["192.168.1.7:8080"]
+
+
+@needs("nc")
+def test_the_session_of_the_readme_registers_queries_and_takes_back(shim: Shim) -> None:
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
+    (block,) = (block for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if block.startswith("ask()"))
+    host, port = shim.address
+    shim.machine.program().call("advertise", "printer/a", "192.168.1.9:80")
+    done = subprocess.run(
+        ["sh", "-c", block.replace("127.0.0.1 65432", f"{host} {port}")], capture_output=True, timeout=20
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["ok"] for answer in answers] == [True] * 4
+    found = [[service["values"] for service in answer.get("services", [])] for answer in answers]
+    assert found == [[], ["192.168.1.7:8080"], ["192.168.1.9:80"], []]
+    assert shim.machine.names() == ["printer/a"]

@@ -16,6 +16,7 @@ from . import growth, report, rows
 from .lab import ROOT, BenchmarkError, Lab
 from .namespaces import Network
 from .rows import FLOOR, LIBRARIES, NWDISCO, QUIET_HOSTS, Row
+from .shim import parts as shim
 
 VENVS = Path.home() / ".cache" / "nwdisco-benchmarks"
 OTHERS = "others"
@@ -36,6 +37,10 @@ NOTES = """\
 - pyre's services are headers of a node, set before it starts: in row 1 A starts a node, in row 4 one node with 50 headers.
 - zenoh's services are liveliness tokens over its TCP connections between peers that found each other by multicast.
 - A library whose first run takes over 10 s gets fewer runs.
+- The shim's tables: one client, a process of its own with bare sockets and epoll, asks all servers, which take turns; the floor
+  answers each read with constant bytes, as many as nwdisco's answer has; "a thread a client" reads one byte at a time. Server and
+  client are on one machine: "busy" is each one's share of a core. Stints in which other processes used over 15 % of a core are
+  measured again. The beacon is on the loopback interface and on a LAN of its own.
 """
 
 
@@ -48,24 +53,24 @@ def main() -> int:
         print("The benchmarks make network namespaces: run them as root on Linux.", file=sys.stderr)
         return 2
     own, others = (_python(options.venvs, name) for name in (NWDISCO, OTHERS))
-    if not (own.exists() and others.exists()):
+    chosen = [row for row in rows.ROWS if _chosen(row.key, options) and not (options.quick and row.slow)]
+    if not (own.exists() and (others.exists() or not chosen)):
         print(f"Nothing in {options.venvs}: run  python -m tests.benchmarks --install", file=sys.stderr)
         return 2
     libraries = [name for name in LIBRARIES if name in (options.only or LIBRARIES)]
     pythons = dict.fromkeys(LIBRARIES, str(others)) | dict.fromkeys((NWDISCO, FLOOR, growth.CROWD, "none"), str(own))
-    chosen = [row for row in rows.ROWS if _chosen(row.key, options) and not (options.quick and row.slow)]
-    growing = [
-        part for part in growth.PARTS if _chosen(part.key, options) and NWDISCO in libraries and not options.quick
-    ]
+    runs = 3 if options.quick else options.runs
+    parts = [*([] if options.quick else growth.PARTS), *shim.parts(runs, options.quick)]
+    parts = [part for part in parts if _chosen(part.key, options) and NWDISCO in libraries]
     # kill and the end of a terminal clear away as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
     with Network(QUIET_HOSTS) as network:
         lab = Lab(network, pythons)
         failures: list[str] = []
-        results = _compare(lab, chosen, [FLOOR, *libraries], 3 if options.quick else options.runs, failures)
+        results = _compare(lab, chosen, [FLOOR, *libraries], runs, failures)
         tables = [report.comparison(results, chosen, [FLOOR, *libraries]), report.spread(results, chosen)]
-        for part in growing:
+        for part in parts:
             _say(part.title)
             try:
                 tables.append((part.title, part.measure(lab)))
@@ -73,7 +78,7 @@ def main() -> int:
                 failures.append(f"{part.key}: {error}")
                 _say(f"FAILED: {error}")
             lab.clear()
-    about = report.machine(str(others))
+    about = report.machine(str(others) if chosen else None)
     tables = [table for table in tables if len(table[1]) > 1]
     if failures:
         tables.append(("Measurements that failed, left out above", [["what"], *([failure] for failure in failures)]))
@@ -109,7 +114,7 @@ def _compare(
 
 
 def _options() -> argparse.Namespace:
-    keys = ",".join([row.key for row in rows.ROWS] + [part.key for part in growth.PARTS])
+    keys = ",".join([row.key for row in rows.ROWS] + [part.key for part in (*growth.PARTS, *shim.parts(1, True))])
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--install", action="store_true", help="install the other libraries (peers.txt), and end")
     parser.add_argument("--venvs", type=Path, default=VENVS, help=f"their virtual environments (default: {VENVS})")

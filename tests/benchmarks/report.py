@@ -89,8 +89,8 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def machine(peers_python: str) -> str:
-    """What it was measured on, and with which versions."""
+def machine(peers_python: str | None) -> str:
+    """What it was measured on, and with which versions; of the other libraries too if their Python is given."""
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -107,13 +107,16 @@ def machine(peers_python: str) -> str:
     script = (
         f"from importlib.metadata import version as v; print(', '.join(f'{{d}} {{v(d)}}' for d in {DISTRIBUTIONS}))"
     )
-    done = subprocess.run([peers_python, "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    lines.append(done.stdout.strip())
+    versions = []
+    if peers_python is not None:
+        done = subprocess.run([peers_python, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+        versions.append(done.stdout.strip())
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if commit.returncode == 0:
-        lines[-1] += f", nwdisco at {commit.stdout.strip()}"
+        versions.append(f"nwdisco at {commit.stdout.strip()}")
+    lines.append(", ".join(versions))
     return " ".join(lines) + "."
 
 
