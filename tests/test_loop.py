@@ -120,8 +120,9 @@ def test_timers_run_in_their_order_and_cancelled_ones_neither_run_nor_stay() -> 
     for number in range(10 * TIMERS_BEFORE_TIDYING):
         loop.call_later(60, ran.append, number).cancel()
     assert len(loop._timers) <= TIMERS_BEFORE_TIDYING
+    now = loop.time()
     for number in (3, 1, 2):
-        loop.call_later(number / 1000, ran.append, number)
-    loop.call_later(0.004, loop.stop)
+        loop.call_at(now + number / 1000, ran.append, number)
+    loop.call_at(now + 0.004, loop.stop)
     loop.run()
     assert ran == [1, 2, 3]

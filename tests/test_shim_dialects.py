@@ -188,7 +188,7 @@ class Desk:
         self.directory.put(Advert(name, address, {}, 5, "node-two", "node-two", 0.0), 0.0)
 
     def find(self, request: shim.Query | shim.QueryKey, at: float, now: float) -> tuple[list[str], list[str]]:
-        found, late = self.shim.find(shim.wanted(request), at, now)
+        found, late = self.shim.find(request.wanted(), at, now)
         return [service.key for service in found], late
 
 

@@ -76,8 +76,7 @@ class Loop:
         self._order = count()
         self._running = True
 
-    def time(self) -> float:
-        return time.monotonic()
+    time = staticmethod(time.monotonic)
 
     def call_at(self, when: float, action: Callable[..., None], *args: Any) -> Timer:
         timer = Timer(when, (lambda: action(*args)) if args else action)
@@ -150,18 +149,22 @@ class Loop:
         while self._running:
             wait_s = max(0.0, self._timers[0][0] - self.time()) if self._timers else None
             for key, mask in self._selector.select(wait_s):
-                self._guarded(lambda action=key.data, mask=mask: action(mask))  # type: ignore[misc]
+                try:
+                    key.data(mask)
+                except Exception:
+                    _report()
             now = self.time()
             while self._timers and self._timers[0][0] <= now:
-                self._guarded(heappop(self._timers)[2].run)
+                try:
+                    heappop(self._timers)[2].run()
+                except Exception:
+                    _report()
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Exception:
-            import traceback
 
-            log("an error in the beacon itself, which goes on; please report it:\n" + traceback.format_exc())
+def _report() -> None:
+    import traceback
+
+    log("an error in the beacon itself, which goes on; please report it:\n" + traceback.format_exc())
 
 
 class Stream:
@@ -191,9 +194,11 @@ class Stream:
     def write(self, data: bytes) -> None:
         if self._closing or self._says_end:
             return
-        if not self._unsent:
-            data = data[self._send(data) :]
-        if data and not self._lost:
+        if not self._unsent and (sent := self._send(data)):
+            if sent == len(data):
+                return
+            data = data[sent:]
+        if not self._lost:
             self._unsent.append(memoryview(data))
             self._unsent_bytes += len(data)
             self._update()
@@ -240,10 +245,8 @@ class Stream:
     def _ready(self, mask: int) -> None:
         if mask & EVENT_WRITE and not self._lost:
             self._send_on()
-        if mask & EVENT_READ and not self._closing:
-            self._read()
-
-    def _read(self) -> None:
+        if self._closing or not mask & EVENT_READ:
+            return
         try:
             data = self._end.recv(self._read_at_once)
         except (BlockingIOError, InterruptedError):

@@ -46,9 +46,7 @@ class Beacon:
             self.status,
             self._loop.stop,
         )
-        self._shim = ShimPort(
-            self._loop, self._directory, lambda: self._own_ip, self._link.settled, self._link.when_settled
-        )
+        self._shim = ShimPort(self._loop, self._directory, lambda: self._own_ip, self._link.when_settled)
 
     def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
         """Serve until told to stop; with `idle_s`, end after so long without a program."""

@@ -16,7 +16,7 @@ from .shim import Answer
 
 class _Either(Struct):
     action: Raw | UnsetType = UNSET
-    """There: the framed dialect's words, in a line."""
+    """There: the framed dialect's words, in a line. Not there, though the bytes are: they are some value."""
 
 
 class _Refusal(Struct, kw_only=True):
@@ -29,6 +29,7 @@ _either = msgspec.json.Decoder(_Either)
 _by_action = msgspec.json.Decoder(shim.Register | shim.Heartbeat | shim.Query | shim.Watch)
 _by_type = msgspec.json.Decoder(shim.RegisterKey | shim.HeartbeatKey | shim.QueryKey | shim.WatchKey | shim.Destruction)
 _encoder = msgspec.json.Encoder()
+DONE = _encoder.encode(shim.DONE) + b"\r\n"
 
 
 class Lines:
@@ -45,24 +46,26 @@ class Lines:
         return len(self._unread) - self._at
 
     def feed(self, data: bytes) -> None:
-        self._unread = self._unread[self._at :] + data
+        self._unread = self._unread[self._at :] + data if self.unread else data
         self._at = 0
 
     def next(self) -> shim.Request | None:
         """The next request; None when no message is complete. Raises Refused, Broken when nothing after it can be read."""
-        while True:
-            end = self._unread.find(b"\n", self._at)
-            if (end if end >= 0 else len(self._unread)) - self._at > config.MAX_SHIM_MESSAGE:
+        unread, at = self._unread, self._at
+        while at < len(unread):
+            end = unread.find(b"\n", at)
+            if (end if end >= 0 else len(unread)) - at > config.MAX_SHIM_MESSAGE:
                 raise Broken("bad_request", f"a line takes {config.MAX_SHIM_MESSAGE} bytes at most")
             if end < 0:
-                return None
-            line = self._unread[self._at : end]
-            self._at = end + 1
-            if not line.isspace() and line:
+                break
+            line = unread[at:end]
+            self._at = at = end + 1
+            if line and not line.isspace():
                 return decode(line)
+        return None
 
     def encode(self, answer: Answer) -> bytes:
-        return _encoder.encode(answer) + b"\r\n"
+        return DONE if answer is shim.DONE else _encoder.encode(answer) + b"\r\n"
 
     def encode_refusal(self, refused: Refused) -> bytes:
         return _encoder.encode(_Refusal(error=refused.code, reason=str(refused))) + b"\r\n"
@@ -72,8 +75,8 @@ def decode(line: bytes) -> shim.Request:
     """One line's request. Raises Refused."""
     request: shim.Request
     try:
-        decoder = _by_type if _either.decode(line).action is UNSET else _by_action
-        request = decoder.decode(line)
+        in_type = b'"action"' not in line or _either.decode(line).action is UNSET
+        request = (_by_type if in_type else _by_action).decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = f'this is no request, such as {{"type":"query","key":"all"}}: {str(error)[:200]}'
         raise Refused("bad_request", text) from None

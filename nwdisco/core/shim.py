@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import isfinite
-from typing import NamedTuple
+from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -29,7 +30,40 @@ ANY_ADDRESS = "0.0.0.0"
 """Given as a service's IP: pick one; each receiver gets the one under which it reaches this machine."""
 
 
+class Wanted(Struct, frozen=True, gc=False):
+    """Which services a query or a watch is about: that of a name, those whose names begin with a prefix, or both."""
+
+    name: str | None
+    prefix: str | None
+
+    def covers(self, name: str) -> bool:
+        return name == self.name or (self.prefix is not None and name.startswith(self.prefix))
+
+
+EVERYTHING = Wanted(None, "")
+
+
 # --- requests: two vocabularies ---------------------------------------------------------------------------
+
+
+class _AboutType(Struct):
+    type: str
+
+    def wanted(self) -> Wanted:
+        """Raises Refused."""
+        if not self.type:
+            raise Refused("bad_request", "the type is empty: give text, such as 'printer'")
+        return Wanted(self.type, self.type + "/")
+
+
+class _AboutKey(Struct):
+    key: str
+
+    def wanted(self) -> Wanted:
+        """Raises Refused."""
+        if not self.key:
+            raise Refused("bad_request", f"the key is empty: give a name, or {ALL!r}")
+        return EVERYTHING if self.key == ALL else Wanted(self.key, None)
 
 
 class Register(Struct, tag_field="action", tag="register"):
@@ -46,12 +80,12 @@ class Heartbeat(Struct, tag_field="action", tag="heartbeat"):
     service_uuid: str | None = None
 
 
-class Query(Struct, tag_field="action", tag="query"):
-    type: str
+class Query(_AboutType, tag_field="action", tag="query"):
+    pass
 
 
-class Watch(Struct, tag_field="action", tag="watch"):
-    type: str
+class Watch(_AboutType, tag_field="action", tag="watch"):
+    pass
 
 
 class RegisterKey(Struct, tag_field="type", tag="register"):
@@ -67,12 +101,12 @@ class HeartbeatKey(Struct, tag_field="type", tag="heartbeat"):
     key: str
 
 
-class QueryKey(Struct, tag_field="type", tag="query"):
-    key: str
+class QueryKey(_AboutKey, tag_field="type", tag="query"):
+    pass
 
 
-class WatchKey(Struct, tag_field="type", tag="watch"):
-    key: str
+class WatchKey(_AboutKey, tag_field="type", tag="watch"):
+    pass
 
 
 class Destruction(Struct, tag_field="type", tag="destruction"):
@@ -106,27 +140,18 @@ class Answer(Struct, frozen=True):
 DONE = Answer()
 
 
-class Wanted(NamedTuple):
-    """Which services a query or a watch is about: that of a name, those whose names begin with a prefix, or both."""
-
-    name: str | None
-    prefix: str | None
-
-    def covers(self, name: str) -> bool:
-        return name == self.name or (self.prefix is not None and name.startswith(self.prefix))
-
-
-def wanted(request: Query | Watch | QueryKey | WatchKey) -> Wanted:
-    if isinstance(request, (Query, Watch)):
-        return Wanted(_checked(request.type, "type"), request.type + "/")
-    return Wanted(None, "") if request.key == ALL else Wanted(_checked(request.key, "key"), None)
-
-
 def describe(advert: Advert) -> Service:
-    found = HOST_AND_PORT.fullmatch(advert.address)
+    ip, port = host_and_port(advert.address)
+    return Service(advert.name, advert.address, ip, port, advert.properties)
+
+
+@lru_cache(maxsize=4096)
+def host_and_port(address: str) -> tuple[str, int] | tuple[UnsetType, UnsetType]:
+    """The two parts of an address; of one that has no such parts, nothing."""
+    found = HOST_AND_PORT.fullmatch(address)
     if found is None or int(found[2]) > 65535:
-        return Service(advert.name, advert.address, properties=advert.properties)
-    return Service(advert.name, advert.address, found[1], int(found[2]), advert.properties)
+        return UNSET, UNSET
+    return found[1], int(found[2])
 
 
 class Shim:
@@ -136,21 +161,18 @@ class Shim:
         self._directory = directory
         self._own_ip = own_ip
         self._new_uuid = new_uuid
+        # By a table: isinstance is slow on msgspec's classes.
+        self._acts: dict[type, Callable[[Any, float], Answer]] = {
+            HeartbeatKey: self._heartbeat_key,
+            Heartbeat: self._heartbeat,
+            RegisterKey: self._register_key,
+            Register: self._register,
+            Destruction: self._destroy,
+        }
 
     def act(self, request: Request, now: float) -> Answer:
         """Serve what can be answered at once, which is all but queries and watches. Raises Refused."""
-        if isinstance(request, Heartbeat):
-            return self._heartbeat(request, now)
-        if isinstance(request, HeartbeatKey):
-            if self.registrations.renew(request.key, now):
-                return DONE
-            raise Refused("not_found", f"{request.key!r} is not registered here (any more): register it again")
-        if isinstance(request, Register):
-            return self._register(request, now)
-        if isinstance(request, RegisterKey):
-            return self._register_key(request, now)
-        assert isinstance(request, Destruction)
-        return self._destroy(request)
+        return self._acts[type(request)](request, now)
 
     def find(self, which: Wanted, at: float, now: float) -> tuple[list[Service], list[str]]:
         """The services that were there `at` that moment and still are, and the names of those that may be:
@@ -159,17 +181,18 @@ class Shim:
         """
         found = []
         unsure = []
+        registrations = self.registrations
         for advert in self.there(which):
-            if advert.holder != self.registrations.holder or self.registrations.is_fresh(advert.name, at):
+            if advert.holder != registrations.holder or registrations.is_fresh(advert.name, at):
                 found.append(describe(advert))
             else:
                 unsure.append(advert.name)
-        return found, self.registrations.late(unsure, at, now)
+        return found, registrations.late(unsure, at, now) if unsure else unsure
 
     def there(self, which: Wanted) -> list[Advert]:
         """What the directory has."""
-        one = self._directory.get(which.name) if which.name is not None else None
-        group = self._directory.group(which.prefix, "") if which.prefix is not None else []
+        one = None if which.name is None else self._directory.get(which.name)
+        group = [] if which.prefix is None else self._directory.group(which.prefix, "")
         return group if one is None else [one, *group]
 
     # --- inside ---
@@ -221,6 +244,11 @@ class Shim:
             picked=picked,
         )
 
+    def _heartbeat_key(self, request: HeartbeatKey, now: float) -> Answer:
+        if self.registrations.renew(request.key, now):
+            return DONE
+        raise Refused("not_found", f"{request.key!r} is not registered here (any more): register it again")
+
     def _heartbeat(self, request: Heartbeat, now: float) -> Answer:
         uuid = request.uuid if request.uuid is not None else request.service_uuid
         if uuid is None:
@@ -229,7 +257,7 @@ class Shim:
             raise Refused("not_found", f"{uuid[:60]!r} is not registered here (any more): register again")
         return DONE
 
-    def _destroy(self, request: Destruction) -> Answer:
+    def _destroy(self, request: Destruction, now: float) -> Answer:
         if not self.registrations.remove(request.key) and self._directory.get(request.key) is not None:
             raise Refused(
                 "not_yours", f"{request.key!r} was not registered here: only who advertises it can take it back"

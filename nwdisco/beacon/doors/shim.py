@@ -17,7 +17,7 @@ from ...core.directory import Directory, Event
 from ...core.framed import Framed
 from ...core.lines import Lines
 from ...core.refused import Broken, Refused
-from ...core.shim import Answer, Query, QueryKey, Request, Shim, Wanted, Watch, WatchKey
+from ...core.shim import Answer, Query, QueryKey, Register, RegisterKey, Request, Shim, Wanted, Watch, WatchKey
 from ..loop import Loop, Stream, Timer
 
 LOOK_EVERY_S = 1.0
@@ -32,12 +32,12 @@ class ShimDoor:
         loop: Loop,
         directory: Directory,
         own_ip: Callable[[], str],
-        settled: Callable[[], bool],
         when_settled: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`own_ip` completes adverts without one; `settled` says whether the LAN's adverts are known by now."""
+        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known."""
         self.loop = loop
-        self.settled = settled
+        self.settled = False
+        """Whether the LAN's adverts are known."""
         self.when_settled = when_settled
         self.shim = Shim(directory, own_ip, lambda: str(uuid.uuid4()))
         self.connections: set[Connection] = set()
@@ -48,6 +48,7 @@ class ShimDoor:
         self._looks = False
         """At its clients, once in a while: when it has some."""
         directory.on_event.append(self._on_event)
+        when_settled(self._has_settled)
 
     def connection(self) -> Connection:
         """A client has connected: the loop's protocol factory."""
@@ -82,6 +83,9 @@ class ShimDoor:
         self._expiry = None
         self.shim.registrations.expire(self.loop.time(), config.SHIM_EXPIRE_AT_ONCE)
         self.plan_expiry()
+
+    def _has_settled(self) -> None:
+        self.settled = True
 
     def _on_event(self, event: Event) -> None:
         for connection, wanted in tuple(self.watching.items()):
@@ -139,13 +143,14 @@ class Connection:
             return
         if self._dialect is None:
             self._dialect = Lines() if data[0] in PRINTABLE else Framed()
+        now = self._loop.time()
         if not self._dialect.unread:
-            self._since = self._loop.time()
+            self._since = now
         self._dialect.feed(data)
         if self._unwelcome:
             self._end(Refused("over_limit", f"{config.MAX_SHIM_CONNECTIONS} clients are connected, no more can be"))
         else:
-            self._serve_on()
+            self._serve_on(now)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -170,7 +175,7 @@ class Connection:
 
     # --- requests ---
 
-    def _serve_on(self) -> None:
+    def _serve_on(self, now: float) -> None:
         """Serve what is there; of much, a part now and the rest when others had their turn."""
         dialect = self._dialect
         if dialect is None:
@@ -182,7 +187,8 @@ class Connection:
                 request = dialect.next()
                 if request is None:
                     return
-                self._serve(request)
+                self._since = now
+                self._serve(request, now)
             except Broken as broken:
                 self._end(broken)
             except Refused as refused:
@@ -190,44 +196,42 @@ class Connection:
         self._wait()
         self._loop.call_soon(self._go_on)
 
-    def _serve(self, request: Request) -> None:
-        now = self._since = self._loop.time()
-        if isinstance(request, (QueryKey, Query)):
-            self._find(shim.wanted(request), now)
-        elif isinstance(request, (WatchKey, Watch)):
-            self._watch(shim.wanted(request))
+    def _serve(self, request: Request, now: float) -> None:
+        # type() and not isinstance(), which is slow on msgspec's classes.
+        if type(request) is QueryKey or type(request) is Query:
+            self._find(request.wanted(), now, now)
+        elif type(request) is WatchKey or type(request) is Watch:
+            self._watch(request.wanted(), now)
         else:
             answer = self._shim.act(request, now)
-            self._door.plan_expiry()
+            if type(request) is RegisterKey or type(request) is Register:
+                self._door.plan_expiry()
             self._answer(answer)
 
-    def _find(self, wanted: Wanted, asked_at: float) -> None:
+    def _find(self, wanted: Wanted, asked_at: float, now: float) -> None:
         """Answer with what is there, once the LAN's adverts are known and no heartbeat is just a moment late."""
-        if not self._door.settled():
-            self._wait()
-            self._door.when_settled(lambda: self._go_on(partial(self._find, wanted, asked_at)))
+        if not self._door.settled:
+            self._wait_until_settled(partial(self._find, wanted, asked_at))
             return
-        found, late = self._shim.find(wanted, asked_at, self._loop.time())
+        found, late = self._shim.find(wanted, asked_at, now)
         if late:
-            self._wait_for(late, wanted, asked_at)
+            self._wait_for(late, wanted, asked_at, now)
         else:
             self._answer(Answer(services=found))
 
-    def _wait_for(self, late: list[str], wanted: Wanted, asked_at: float) -> None:
-        still = self._shim.registrations.late(late, asked_at, self._loop.time())
+    def _wait_for(self, late: list[str], wanted: Wanted, asked_at: float, now: float) -> None:
+        still = self._shim.registrations.late(late, asked_at, now)
         if still:
             self._wait()
-            self._loop.call_later(
-                config.SHIM_LATE_LOOK_S, self._go_on, partial(self._wait_for, still, wanted, asked_at)
-            )
+            then = partial(self._wait_for, still, wanted, asked_at)
+            self._loop.call_later(config.SHIM_LATE_LOOK_S, self._go_on, then)
         else:
-            self._find(wanted, asked_at)
+            self._find(wanted, asked_at, now)
 
-    def _watch(self, wanted: Wanted) -> None:
+    def _watch(self, wanted: Wanted, _now: float) -> None:
         """First what is there already; then, a line for each, what happens."""
-        if not self._door.settled():
-            self._wait()
-            self._door.when_settled(lambda: self._go_on(partial(self._watch, wanted)))
+        if not self._door.settled:
+            self._wait_until_settled(partial(self._watch, wanted))
             return
         self._answer(Answer(services=[shim.describe(advert) for advert in self._shim.there(wanted)]))
         self._door.watching[self] = wanted
@@ -240,15 +244,20 @@ class Connection:
         self._waits = True
         self._transport.pause_reading()
 
-    def _go_on(self, action: Callable[[], None] | None = None) -> None:
+    def _wait_until_settled(self, action: Callable[[float], None]) -> None:
+        self._wait()
+        self._door.when_settled(lambda: self._go_on(action))
+
+    def _go_on(self, action: Callable[[float], None] | None = None) -> None:
         """Do what had to wait, if it was not just others' turn; then the rest, unless it has to wait again."""
         if self._ended:
             return
+        now = self._loop.time()
         self._waits = False
         if action is not None:
-            action()
+            action(now)
         if not self._waits:
-            self._serve_on()
+            self._serve_on(now)
         if not (self._waits or self._full):
             self._transport.resume_reading()
 
@@ -269,7 +278,7 @@ class Connection:
         if self._dialect.one_request and not self._ended:
             self._ended = True
             self._transport.close()
-        if self.unsent:
+        if self._transport.get_write_buffer_size():
             self._door.relieve(self)
 
     # --- the end ---

@@ -25,14 +25,12 @@ class ShimPort:
         loop: Loop,
         directory: Directory,
         own_ip: Callable[[], str],
-        settled: Callable[[], bool],
         when_settled: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`own_ip` completes adverts without one; `settled` says whether the LAN's adverts are known by now."""
+        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known."""
         self._loop = loop
         self._directory = directory
         self._own_ip = own_ip
-        self._settled = settled
         self._when_settled = when_settled
         self._door: ShimDoor | None = None
         self._listening: socket.socket | None = None
@@ -77,5 +75,5 @@ class ShimPort:
         if self._door is None:
             from .shim import ShimDoor
 
-            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._settled, self._when_settled)
+            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._when_settled)
         return self._door.connection()
