@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from .core.ipv4 import is_ipv4, is_octet
 from .core.names import is_clean
 from .errors import AddressError, InvalidAddressError, NoAddressFoundError
 
@@ -97,19 +98,10 @@ def _ip(host: str) -> str:
     return ip
 
 
-def is_ipv4(text: str) -> bool:
-    parts = text.split(".")
-    return len(parts) == 4 and all(_is_octet(part) for part in parts)
-
-
-def _is_octet(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 256
-
-
 def _matching(pattern: str) -> str:
     from fnmatch import fnmatchcase
 
-    if not all(part == "*" or _is_octet(part) for part in pattern.split(".")):
+    if not all(part == "*" or is_octet(part) for part in pattern.split(".")):
         raise InvalidAddressError(f"{pattern[:60]!r} is no pattern of an IPv4 address: write it like '192.168.*'")
     found = own_addresses()
     for ip in found:

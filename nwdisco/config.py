@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from .core.ipv4 import is_ipv4
 from .errors import SettingError
 
 TYPE_CHECKING = False
@@ -103,13 +104,8 @@ class Settings:
 def host_and_port(setting: str, text: str) -> tuple[str, int]:
     """Where to listen, out of "HOST:PORT"; port 0 is a free one. Raises SettingError."""
     host, _, port = text.rpartition(":")
-    if (
-        not host
-        or ":" in host
-        or not host.isprintable()
-        or not (port.isascii() and port.isdigit())
-        or int(port[:9]) > 65535
-    ):
+    is_name = bool(host) and host.isprintable() and ":" not in host and not host.replace(".", "").isdigit()
+    if not (is_name or is_ipv4(host)) or not (port.isascii() and port.isdigit()) or int(port[:9]) > 65535:
         raise SettingError(
             f"{setting} is {text[:80]!r}: give HOST:PORT, such as 127.0.0.1:65432 or 0.0.0.0:65432 (IPv4; port 0 is a free one)"
         )
@@ -127,9 +123,7 @@ def _number(variable: str, text: str, low: float, high: float, whole: bool = Fal
 
 
 def _multicast_group(text: str) -> str:
-    parts = text.split(".")
-    valid = len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts)
-    if not valid or not 224 <= int(parts[0]) <= 239:
+    if not is_ipv4(text) or not 224 <= int(text.split(".")[0]) <= 239:
         raise SettingError(f"NWDISCO_GROUP is {text!r}: set it to an address from 224.0.0.0 to 239.255.255.255")
     return text
 
@@ -250,6 +244,8 @@ SHIM_LINGER_S: Final = 2.0
 """After an error that ends a connection: how long the client has to read it."""
 SHIM_REQUESTS_AT_ONCE: Final = 16
 """Of those that one client has sent ahead, before the others have their turn."""
+SHIM_SERVICES_AT_ONCE: Final = 500
+"""Of answers with more, one is made before everybody has their turn."""
 SHIM_EXPIRE_AT_ONCE: Final = 200
 """Leases that are ended before everybody has their turn."""
 MAX_SHIM_CONNECTIONS: Final = 2048
@@ -261,5 +257,7 @@ MAX_SHIM_MESSAGE: Final = 8192
 """Bytes of a line or of a frame's content; the longest advert fits, however it is escaped."""
 MAX_SHIM_REGISTRATIONS: Final = 16_000
 """Together with programs' adverts below MAX_ADVERTS_PER_NODE, which is what other nodes take."""
+SHIM_KERNEL_BYTES: Final = 65_536
+"""What the system may keep of a connection, in each direction. Less: slower far away; more: memory of who does not read."""
 MAX_SHIM_UNSENT: Final = 32_000_000
 """Bytes of answers that wait for their clients, all together; past it the client with the most is cut off."""

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -18,6 +17,7 @@ from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any, Protocol
 
 READ_AT_ONCE = 65_536
+SEND_AT_ONCE = 1_000_000
 ACCEPT_AT_ONCE = 64
 MUCH_UNSENT = 65_536
 """Bytes that wait for a program to read them; above it the protocol is told to pause, below a quarter to go on."""
@@ -177,8 +177,7 @@ class Stream:
         self._read_at_once = read_at_once
         self._end = end
         self._protocol = protocol
-        self._unsent: deque[memoryview] = deque()
-        self._unsent_bytes = 0
+        self._unsent = bytearray()
         self._mask = 0
         self._reading = True
         self._says_end = False
@@ -199,15 +198,14 @@ class Stream:
                 return
             data = data[sent:]
         if not self._lost:
-            self._unsent.append(memoryview(data))
-            self._unsent_bytes += len(data)
+            self._unsent += data
             self._update()
-            if self._unsent_bytes > MUCH_UNSENT and not self._paused:
+            if len(self._unsent) > MUCH_UNSENT and not self._paused:
                 self._paused = True
                 self._protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
-        return self._unsent_bytes
+        return len(self._unsent)
 
     def pause_reading(self) -> None:
         self._reading = False
@@ -274,16 +272,11 @@ class Stream:
             return 0
 
     def _send_on(self) -> None:
-        while self._unsent:
-            part = self._unsent[0]
+        with memoryview(self._unsent) as unsent, unsent[:SEND_AT_ONCE] as part:
             sent = self._send(part)
-            if self._lost:
-                return
-            self._unsent_bytes -= sent
-            if sent < len(part):
-                self._unsent[0] = part[sent:]
-                break
-            self._unsent.popleft()
+        if self._lost:
+            return
+        del self._unsent[:sent]
         if not self._unsent:
             if self._closing:
                 self.abort()
@@ -291,7 +284,7 @@ class Stream:
             if self._says_end:
                 self._shut_writing()
         self._update()
-        if self._paused and self._unsent_bytes <= MUCH_UNSENT // 4:
+        if self._paused and len(self._unsent) <= MUCH_UNSENT // 4:
             self._paused = False
             self._protocol.resume_writing()
 

@@ -98,6 +98,11 @@ class Directory:
         """The visible adverts whose names begin with the group and the separator, in the order of their names."""
         return [self._visible[name] for name in self._names_with(group + separator) if name in self._visible]
 
+    def count(self, prefix: str) -> int:
+        """How many visible names begin so; at no cost."""
+        start, end = self._places(prefix)
+        return end - start
+
     def held_by(self, holder: str) -> Iterable[Advert]:
         lease = self._leases.get(holder)
         return tuple(lease.adverts.values()) if lease else ()
@@ -253,10 +258,12 @@ class Directory:
                 subscriber(name, now)
 
     def _names_with(self, prefix: str) -> list[str]:
-        start = end = bisect_left(self._names, prefix)
-        while end < len(self._names) and self._names[end].startswith(prefix):
-            end += 1
-        return self._names[start:end]
+        return self._names[slice(*self._places(prefix))]
+
+    def _places(self, prefix: str) -> tuple[int, int]:
+        """Where in the sorted names those with a prefix begin and end."""
+        start = bisect_left(self._names, prefix)
+        return start, bisect_left(self._names, True, start, key=lambda name: not name.startswith(prefix))
 
     def _note_name(self, name: str) -> None:
         place = bisect_left(self._names, name)

@@ -65,7 +65,7 @@ class Lines:
         return None
 
     def encode(self, answer: Answer) -> bytes:
-        return DONE if answer is shim.DONE else _encoder.encode(answer) + b"\r\n"
+        return DONE if answer is shim.DONE else encode(answer)
 
     def encode_refusal(self, refused: Refused) -> bytes:
         return _encoder.encode(_Refusal(error=refused.code, reason=str(refused))) + b"\r\n"
@@ -81,3 +81,7 @@ def decode(line: bytes) -> shim.Request:
         text = f'this is no request, such as {{"type":"query","key":"all"}}: {str(error)[:200]}'
         raise Refused("bad_request", text) from None
     return request
+
+
+def encode(answer: Answer) -> bytes:
+    return _encoder.encode(answer) + b"\r\n"

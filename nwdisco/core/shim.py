@@ -15,11 +15,11 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from .. import config
-from ..address import is_ipv4
 from ..errors import AdvertError
 from . import names
 from .advert import Advert
 from .directory import Directory, Kind
+from .ipv4 import is_ipv4
 from .refused import Refused
 from .registrations import Registrations
 
@@ -188,6 +188,10 @@ class Shim:
             else:
                 unsure.append(advert.name)
         return found, registrations.late(unsure, at, now) if unsure else unsure
+
+    def is_much(self, which: Wanted) -> bool:
+        """Whether to find it takes so long that others should have their turn before."""
+        return which.prefix is not None and self._directory.count(which.prefix) > config.SHIM_SERVICES_AT_ONCE
 
     def there(self, which: Wanted) -> list[Advert]:
         """What the directory has."""

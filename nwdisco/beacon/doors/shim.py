@@ -7,12 +7,12 @@ so everything of a client is bounded: bytes, time, requests at a go; and all cli
 from __future__ import annotations
 
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 
 from ... import config
-from ...core import shim
+from ...core import lines, shim
 from ...core.directory import Directory, Event
 from ...core.framed import Framed
 from ...core.lines import Lines
@@ -44,6 +44,9 @@ class ShimDoor:
         self.watching: dict[Connection, Wanted] = {}
         self.counters: Counter[str] = Counter()
         """What was refused, by reason."""
+        self._news: list[tuple[str, bytes]] = []
+        """Changes that those who watch have not been told, by name: in one write each, not in one a change."""
+        self._long: deque[Callable[[], None]] = deque()
         self._expiry: Timer | None = None
         self._looks = False
         """At its clients, once in a while: when it has some."""
@@ -87,10 +90,34 @@ class ShimDoor:
     def _has_settled(self) -> None:
         self.settled = True
 
-    def _on_event(self, event: Event) -> None:
+    def in_turn(self, action: Callable[[], None]) -> None:
+        """What takes long: one such thing, then everybody else has their turn, then the next."""
+        self._long.append(action)
+        if len(self._long) == 1:
+            self.loop.call_soon(self._next_in_turn)
+
+    def tell_news(self) -> None:
+        """What has happened since the last time, to those who watch."""
+        news, self._news = self._news, []
+        if not news:
+            return
         for connection, wanted in tuple(self.watching.items()):
-            if wanted.covers(event.advert.name):
-                connection.tell(event)
+            lines = [line for name, line in news if wanted.covers(name)]
+            if lines:
+                connection.tell(b"".join(lines))
+
+    def _next_in_turn(self) -> None:
+        if len(self._long) > 1:
+            self.loop.call_soon(self._next_in_turn)
+        self._long.popleft()()
+
+    def _on_event(self, event: Event) -> None:
+        if not self.watching:
+            return
+        if not self._news:
+            self.loop.call_soon(self.tell_news)
+        line = lines.encode(Answer(event=event.kind, services=[shim.describe(event.advert)]))
+        self._news.append((event.advert.name, line))
 
     def _look_at_clients(self) -> None:
         self._looks = bool(self.connections)
@@ -212,7 +239,12 @@ class Connection:
         """Answer with what is there, once the LAN's adverts are known and no heartbeat is just a moment late."""
         if not self._door.settled:
             self._wait_until_settled(partial(self._find, wanted, asked_at))
-            return
+        elif self._shim.is_much(wanted):
+            self._wait_for_turn(partial(self._find_all, wanted, asked_at))
+        else:
+            self._find_all(wanted, asked_at, now)
+
+    def _find_all(self, wanted: Wanted, asked_at: float, now: float) -> None:
         found, late = self._shim.find(wanted, asked_at, now)
         if late:
             self._wait_for(late, wanted, asked_at, now)
@@ -228,16 +260,22 @@ class Connection:
         else:
             self._find(wanted, asked_at, now)
 
-    def _watch(self, wanted: Wanted, _now: float) -> None:
+    def _watch(self, wanted: Wanted, now: float) -> None:
         """First what is there already; then, a line for each, what happens."""
         if not self._door.settled:
             self._wait_until_settled(partial(self._watch, wanted))
-            return
+        elif self._shim.is_much(wanted):
+            self._wait_for_turn(partial(self._watch_all, wanted))
+        else:
+            self._watch_all(wanted, now)
+
+    def _watch_all(self, wanted: Wanted, _now: float) -> None:
+        self._door.tell_news()  # to the others; this one has it in its list
         self._answer(Answer(services=[shim.describe(advert) for advert in self._shim.there(wanted)]))
         self._door.watching[self] = wanted
 
-    def tell(self, event: Event) -> None:
-        self._answer(Answer(event=event.kind, services=[shim.describe(event.advert)]))
+    def tell(self, news: bytes) -> None:
+        self._write(news)
 
     def _wait(self) -> None:
         """Leave unread what follows."""
@@ -247,6 +285,10 @@ class Connection:
     def _wait_until_settled(self, action: Callable[[float], None]) -> None:
         self._wait()
         self._door.when_settled(lambda: self._go_on(action))
+
+    def _wait_for_turn(self, action: Callable[[float], None]) -> None:
+        self._wait()
+        self._door.in_turn(lambda: self._go_on(action))
 
     def _go_on(self, action: Callable[[float], None] | None = None) -> None:
         """Do what had to wait, if it was not just others' turn; then the rest, unless it has to wait again."""

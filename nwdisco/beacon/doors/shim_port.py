@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from .shim import ShimDoor
 
 BACKLOG = 1024
+FOR_ALL = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, config.SHIM_KERNEL_BYTES),
+    (socket.SOL_SOCKET, socket.SO_RCVBUF, config.SHIM_KERNEL_BYTES),
+)
+"""Options of every connection."""
 
 
 class ShimPort:
@@ -46,8 +53,8 @@ class ShimPort:
             self._why_not = f"{where[0]}:{where[1]}: {error.strerror}"
             log(f"no shim on {self._why_not}. For another place: --shim HOST:PORT or NWDISCO_SHIM")
             return
-        for level, option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
-            listening.setsockopt(level, option, 1)  # the connections that it takes inherit them
+        for level, option, value in FOR_ALL:  # the connections that it takes inherit them
+            listening.setsockopt(level, option, value)
         self._listening = listening
         self._loop.serve(listening, self._connection, config.MAX_SHIM_MESSAGE)
 
