@@ -246,6 +246,8 @@ SHIM_REQUESTS_AT_ONCE: Final = 16
 """Of those that one client has sent ahead, before the others have their turn."""
 SHIM_SERVICES_AT_ONCE: Final = 500
 """Of answers with more, one is made before everybody has their turn."""
+MAX_SHIM_REMEMBERED: Final = 8_000_000
+"""Bytes of answers that are kept for who asks the same, as long as they are true."""
 SHIM_EXPIRE_AT_ONCE: Final = 200
 """Leases that are ended before everybody has their turn."""
 MAX_SHIM_CONNECTIONS: Final = 2048

@@ -76,13 +76,12 @@ def test_after_the_grace_a_heartbeat_comes_too_late_even_before_the_driver_woke(
 
 def test_its_lease_runs_strictly_under_five_seconds_and_then_it_is_late_until_its_grace_is_over(desk: Desk) -> None:
     desk.register("hive/u", 0)
-    assert desk.leases.is_fresh("hive/u", LEASE_S - 0.001)
-    assert not desk.leases.is_fresh("hive/u", LEASE_S)
+    assert desk.leases.lease_until("hive/u") == LEASE_S
     assert desk.leases.late(["hive/u"], LEASE_S - 0.001, LEASE_S - 0.001) == []
     assert desk.leases.late(["hive/u"], LEASE_S, LEASE_S + GRACE_S - 0.001) == ["hive/u"]
     assert desk.leases.late(["hive/u"], LEASE_S, LEASE_S + GRACE_S) == []
     desk.leases.renew("hive/u", LEASE_S + 0.1)
-    assert desk.leases.is_fresh("hive/u", LEASE_S)
+    assert desk.leases.lease_until("hive/u") == LEASE_S + 0.1 + LEASE_S
     assert desk.leases.late(["hive/u"], LEASE_S, LEASE_S + 0.2) == []
 
 

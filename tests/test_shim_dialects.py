@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from nwdisco import config
 from nwdisco.core import lines, shim
 from nwdisco.core.advert import Advert
+from nwdisco.core.answers import Answers
 from nwdisco.core.directory import Directory
 from nwdisco.core.framed import Framed
 from nwdisco.core.lines import Lines
 from nwdisco.core.refused import Broken, Refused
-from nwdisco.core.shim import Answer, Service, Shim
+from nwdisco.core.shim import Answer, Service, Shim, Wanted
 
 QUERY = shim.QueryKey("redis")
 MESSAGES: list[tuple[dict[str, Any], shim.Request]] = [
@@ -69,7 +70,7 @@ def test_lines_cut_and_glued_in_any_way_are_the_same_requests(data: st.DataObjec
         while (request := dialect.next()) is not None:
             found.append(request)
     assert found == [request for _, request in MESSAGES]
-    assert dialect.unread == 0
+    assert dialect.rest == b""
 
 
 def test_a_frame_is_complete_at_its_last_byte_and_not_before() -> None:
@@ -188,8 +189,8 @@ class Desk:
         self.directory.put(Advert(name, address, {}, 5, "node-two", "node-two", 0.0), 0.0)
 
     def find(self, request: shim.Query | shim.QueryKey, at: float, now: float) -> tuple[list[str], list[str]]:
-        found, late = self.shim.find(request.wanted(), at, now)
-        return [service.key for service in found], late
+        found = self.shim.find(request.wanted(), at, now)
+        return [service.key for service in found.services], found.late
 
 
 @pytest.fixture
@@ -297,3 +298,21 @@ def test_the_longest_advert_fits_a_message_however_it_is_escaped() -> None:
     escaped = "".join(f"\\u{ord(c):04x}" if c in "kvx" else c for c in msgspec.json.encode(longest).decode())
     assert len(escaped) < config.MAX_SHIM_MESSAGE
     Desk().shim.act(lines.decode(escaped.replace("\\u006bey", "key").replace("\\u0076alues", "values").encode()), 0)
+
+
+def test_an_answer_is_kept_until_its_first_lease_ends_or_something_changes() -> None:
+    answers, question, other = Answers(), (Lines, Wanted("k", None)), (Framed, Wanted("k", None))
+    answers.keep(question, b"yes", 5.0)
+    assert (answers.get(question, 4.9), answers.get(question, 5.0), answers.get(other, 1)) == (b"yes", None, None)
+    answers.forget()
+    assert answers.get(question, 1.0) is None
+
+
+def test_answers_that_are_kept_take_no_more_memory_than_they_may() -> None:
+    answers = Answers()
+    big = b"x" * (config.MAX_SHIM_REMEMBERED // 3)
+    for number in range(100):
+        answers.keep((Lines, Wanted(str(number), None)), big, 5.0)
+    kept = [number for number in range(100) if answers.get((Lines, Wanted(str(number), None)), 0) is not None]
+    assert kept[-1] == 99
+    assert len(kept) <= 3

@@ -24,12 +24,12 @@ def test_a_small_question_is_answered_before_large_ones_that_were_asked_earlier(
         askers = [stack.enter_context(shim.wire()) for _ in range(ASKERS)]
         other = stack.enter_context(shim.wire())
         for asker in askers:
-            asker.say(type="query", key="all")
+            asker.say(type="watch", key="all")
         assert other.ask(type="query", key="nobody") == {"ok": True, "services": []}
         answered, _, _ = select.select([asker.end for asker in askers], [], [], 0)
         assert len(answered) < ASKERS // 2
         for asker in askers:
-            assert len(asker.names()) == config.MAX_SHIM_REGISTRATIONS
+            assert len(asker.line()["services"]) == config.MAX_SHIM_REGISTRATIONS
     shim.end()
 
 

@@ -158,7 +158,10 @@ def test_a_registration_outlives_its_connection_and_the_beacons_idleness(machine
 
 def listening_sockets(pid: int) -> set[str]:
     """What a process listens on for TCP, as inodes."""
-    sockets = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    sockets = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            sockets.add(os.readlink(fd))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return {row[9] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 

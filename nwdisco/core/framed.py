@@ -46,34 +46,30 @@ class Framed:
     one_request = True
 
     def __init__(self) -> None:
-        self._unread = b""
+        self.rest = b""
+        """The beginning of a message that is not complete."""
         self._header: Header | None = None
-
-    @property
-    def unread(self) -> int:
-        """Bytes that make no message yet."""
-        return len(self._unread)
+        self._content_at = 0
 
     def feed(self, data: bytes) -> None:
-        self._unread += data
+        self.rest += data
 
     def next(self) -> shim.Request | None:
         """The request, once it is complete. Raises Broken for what is none."""
         if self._header is None:
-            if len(self._unread) < LENGTH.size:
+            if len(self.rest) < LENGTH.size:
                 return None
-            (size,) = LENGTH.unpack_from(self._unread)
+            (size,) = LENGTH.unpack_from(self.rest)
             if size > config.MAX_SHIM_HEADER:
                 raise Broken("bad_request", f"the header takes {size} bytes: {config.MAX_SHIM_HEADER} at most")
-            end = LENGTH.size + size
-            if len(self._unread) < end:
+            self._content_at = LENGTH.size + size
+            if len(self.rest) < self._content_at:
                 return None
-            self._header = _decode_header(self._unread[LENGTH.size : end])
-            self._unread = self._unread[end:]
-        if len(self._unread) < self._header.length:
+            self._header = _decode_header(self.rest[LENGTH.size : self._content_at])
+        end = self._content_at + self._header.length
+        if len(self.rest) < end:
             return None
-        content = self._unread[: self._header.length]
-        self._unread = b""
+        content, self.rest = self.rest[self._content_at : end], b""
         request: shim.Request
         try:
             request = _request.decode(content)

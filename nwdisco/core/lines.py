@@ -5,6 +5,8 @@ Bytes in, requests out; answers in, bytes out. docs/shim.md is the specification
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
@@ -36,32 +38,28 @@ class Lines:
     one_request = False
 
     def __init__(self) -> None:
-        self._unread = b""
-        self._at = 0
-        """What lies before it has been taken."""
-
-    @property
-    def unread(self) -> int:
-        """Bytes that make no message yet, or whose turn has not come."""
-        return len(self._unread) - self._at
+        self.rest = b""
+        """The beginning of a message that is not complete."""
+        self._complete: deque[bytes] = deque()
 
     def feed(self, data: bytes) -> None:
-        self._unread = self._unread[self._at :] + data if self.unread else data
-        self._at = 0
+        lines = (self.rest + data).split(b"\n")
+        self.rest = lines.pop()
+        self._complete += lines
 
     def next(self) -> shim.Request | None:
         """The next request; None when no message is complete. Raises Refused, Broken when nothing after it can be read."""
-        unread, at = self._unread, self._at
-        while at < len(unread):
-            end = unread.find(b"\n", at)
-            if (end if end >= 0 else len(unread)) - at > config.MAX_SHIM_MESSAGE:
-                raise Broken("bad_request", f"a line takes {config.MAX_SHIM_MESSAGE} bytes at most")
-            if end < 0:
-                break
-            line = unread[at:end]
-            self._at = at = end + 1
-            if line and not line.isspace():
+        while self._complete:
+            line = self._complete.popleft()
+            if len(line) > config.MAX_SHIM_MESSAGE:
+                raise _too_long()
+            try:
                 return decode(line)
+            except Refused:
+                if line.strip():
+                    raise
+        if len(self.rest) > config.MAX_SHIM_MESSAGE:
+            raise _too_long()
         return None
 
     def encode(self, answer: Answer) -> bytes:
@@ -69,6 +67,10 @@ class Lines:
 
     def encode_refusal(self, refused: Refused) -> bytes:
         return _encoder.encode(_Refusal(error=refused.code, reason=str(refused))) + b"\r\n"
+
+
+def _too_long() -> Broken:
+    return Broken("bad_request", f"a line takes {config.MAX_SHIM_MESSAGE} bytes at most")
 
 
 def decode(line: bytes) -> shim.Request:

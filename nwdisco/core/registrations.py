@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from math import inf
 
 from .. import config
 from .advert import Advert
@@ -19,21 +20,21 @@ HEAP_SLACK = 64
 
 
 class Lease:
-    __slots__ = ("grace_s", "look_at", "name", "renewed_at", "ttl_s", "uuid")
+    __slots__ = ("life_s", "look_at", "name", "renewed_at", "ttl_s", "uuid")
 
     def __init__(self, name: str, uuid: str, ttl_s: float, grace_s: float, now: float) -> None:
         self.name = name
         self.uuid = uuid
         """What its heartbeats name it by; "" for its name."""
         self.ttl_s = ttl_s
-        self.grace_s = grace_s
+        self.life_s = ttl_s + grace_s
         self.renewed_at = now
         self.look_at = 0.0
         """The date in the heap that counts; others of this name there are of no use any more."""
 
     @property
     def ends_at(self) -> float:
-        return self.renewed_at + self.ttl_s + self.grace_s
+        return self.renewed_at + self.life_s
 
 
 class Registrations:
@@ -73,14 +74,14 @@ class Registrations:
             if uuid:
                 self._names[uuid] = name
         else:
-            lease.ttl_s, lease.renewed_at = advert.ttl_s, now
+            lease.ttl_s, lease.life_s, lease.renewed_at = advert.ttl_s, advert.ttl_s + grace_s, now
         if not lease.look_at or lease.ends_at < lease.look_at:
             self._look(lease, lease.ends_at)
 
     def renew(self, name: str, now: float) -> bool:
         """A heartbeat; False when there is no such registration (any more)."""
         lease = self._leases.get(name)
-        if lease is None or now >= lease.ends_at:
+        if lease is None or now >= lease.renewed_at + lease.life_s:
             return False
         lease.renewed_at = now
         return True
@@ -111,15 +112,15 @@ class Registrations:
             else:
                 self._look(lease, lease.ends_at)
 
-    def is_fresh(self, name: str, at: float) -> bool:
-        """Whether its lease ran at a moment, by that or any later heartbeat."""
+    def lease_until(self, name: str) -> float:
+        """When its lease ends, by its last heartbeat and without the grace; long ago where there is none."""
         lease = self._leases.get(name)
-        return lease is not None and at - lease.renewed_at < lease.ttl_s
+        return lease.renewed_at + lease.ttl_s if lease is not None else -inf
 
     def late(self, names: Iterable[str], at: float, now: float) -> list[str]:
         """Those whose lease had run out at a moment, and whose heartbeat may still come by the end of their grace."""
         leases = (self._leases[name] for name in names if name in self._leases)
-        return [lease.name for lease in leases if at - lease.renewed_at >= lease.ttl_s and now < lease.ends_at]
+        return [lease.name for lease in leases if at >= lease.renewed_at + lease.ttl_s and now < lease.ends_at]
 
     def _look(self, lease: Lease, at: float) -> None:
         lease.look_at = at

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from math import isfinite
-from typing import Any
+from math import inf, isfinite
+from typing import Any, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -140,6 +140,14 @@ class Answer(Struct, frozen=True):
 DONE = Answer()
 
 
+class Found(NamedTuple):
+    services: list[Service]
+    late: list[str]
+    """Names of those that may be there: their lease had run out, their grace goes on, and so their heartbeat may still come."""
+    until: float
+    """When the first of the services' leases ends, unless it is renewed."""
+
+
 def describe(advert: Advert) -> Service:
     ip, port = host_and_port(advert.address)
     return Service(advert.name, advert.address, ip, port, advert.properties)
@@ -174,20 +182,21 @@ class Shim:
         """Serve what can be answered at once, which is all but queries and watches. Raises Refused."""
         return self._acts[type(request)](request, now)
 
-    def find(self, which: Wanted, at: float, now: float) -> tuple[list[Service], list[str]]:
-        """The services that were there `at` that moment and still are, and the names of those that may be:
-
-        their lease had run out by then, their grace goes on, and so their heartbeat may still come.
-        """
-        found = []
-        unsure = []
+    def find(self, which: Wanted, at: float, now: float) -> Found:
+        """The services that were there `at` that moment and still are."""
         registrations = self.registrations
+        services = []
+        unsure = []
+        until = inf
         for advert in self.there(which):
-            if advert.holder != registrations.holder or registrations.is_fresh(advert.name, at):
-                found.append(describe(advert))
-            else:
-                unsure.append(advert.name)
-        return found, registrations.late(unsure, at, now) if unsure else unsure
+            if advert.holder == registrations.holder:
+                lease_until = registrations.lease_until(advert.name)
+                if at >= lease_until:
+                    unsure.append(advert.name)
+                    continue
+                until = min(until, lease_until)
+            services.append(describe(advert))
+        return Found(services, registrations.late(unsure, at, now) if unsure else unsure, until)
 
     def is_much(self, which: Wanted) -> bool:
         """Whether to find it takes so long that others should have their turn before."""

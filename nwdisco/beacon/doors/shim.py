@@ -10,9 +10,11 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ... import config
 from ...core import lines, shim
+from ...core.answers import Answers
 from ...core.directory import Directory, Event
 from ...core.framed import Framed
 from ...core.lines import Lines
@@ -44,6 +46,7 @@ class ShimDoor:
         self.watching: dict[Connection, Wanted] = {}
         self.counters: Counter[str] = Counter()
         """What was refused, by reason."""
+        self.answers = Answers()
         self._news: list[tuple[str, bytes]] = []
         """Changes that those who watch have not been told, by name: in one write each, not in one a change."""
         self._long: deque[Callable[[], None]] = deque()
@@ -112,6 +115,7 @@ class ShimDoor:
         self._long.popleft()()
 
     def _on_event(self, event: Event) -> None:
+        self.answers.forget()
         if not self.watching:
             return
         if not self._news:
@@ -171,7 +175,7 @@ class Connection:
         if self._dialect is None:
             self._dialect = Lines() if data[0] in PRINTABLE else Framed()
         now = self._loop.time()
-        if not self._dialect.unread:
+        if not self._dialect.rest:
             self._since = now
         self._dialect.feed(data)
         if self._unwelcome:
@@ -192,7 +196,7 @@ class Connection:
             self._loop.call_soon(self._go_on)
 
     def eof_received(self) -> None:
-        if self._dialect is not None and self._dialect.unread and not self._ended:
+        if self._dialect is not None and self._dialect.rest and not self._ended:
             self._refuse(Refused("bad_request", "the connection ended within a message (a line ends in a line feed)"))
 
     def connection_lost(self) -> None:
@@ -224,20 +228,25 @@ class Connection:
         self._loop.call_soon(self._go_on)
 
     def _serve(self, request: Request, now: float) -> None:
-        # type() and not isinstance(), which is slow on msgspec's classes.
-        if type(request) is QueryKey or type(request) is Query:
-            self._find(request.wanted(), now, now)
-        elif type(request) is WatchKey or type(request) is Watch:
-            self._watch(request.wanted(), now)
-        else:
-            answer = self._shim.act(request, now)
-            if type(request) is RegisterKey or type(request) is Register:
-                self._door.plan_expiry()
-            self._answer(answer)
+        SERVED_BY.get(type(request), Connection._act)(self, request, now)
+
+    def _act(self, request: Request, now: float) -> None:
+        self._answer(self._shim.act(request, now))
+
+    def _register(self, request: Register | RegisterKey, now: float) -> None:
+        self._act(request, now)
+        self._door.answers.forget()  # a lease that had just run out may go on, and that is no event of the directory
+        self._door.plan_expiry()
+
+    def _query(self, request: Query | QueryKey, now: float) -> None:
+        self._find(request.wanted(), now, now)
 
     def _find(self, wanted: Wanted, asked_at: float, now: float) -> None:
         """Answer with what is there, once the LAN's adverts are known and no heartbeat is just a moment late."""
-        if not self._door.settled:
+        answer = self._door.answers.get((self._dialect.__class__, wanted), now)
+        if answer is not None:
+            self._write(answer)
+        elif not self._door.settled:
             self._wait_until_settled(partial(self._find, wanted, asked_at))
         elif self._shim.is_much(wanted):
             self._wait_for_turn(partial(self._find_all, wanted, asked_at))
@@ -245,11 +254,15 @@ class Connection:
             self._find_all(wanted, asked_at, now)
 
     def _find_all(self, wanted: Wanted, asked_at: float, now: float) -> None:
-        found, late = self._shim.find(wanted, asked_at, now)
-        if late:
-            self._wait_for(late, wanted, asked_at, now)
-        else:
-            self._answer(Answer(services=found))
+        assert self._dialect is not None
+        found = self._shim.find(wanted, asked_at, now)
+        if found.late:
+            self._wait_for(found.late, wanted, asked_at, now)
+            return
+        answer = self._dialect.encode(Answer(services=found.services))
+        if now < found.until:
+            self._door.answers.keep((self._dialect.__class__, wanted), answer, found.until)
+        self._write(answer)
 
     def _wait_for(self, late: list[str], wanted: Wanted, asked_at: float, now: float) -> None:
         still = self._shim.registrations.late(late, asked_at, now)
@@ -260,14 +273,14 @@ class Connection:
         else:
             self._find(wanted, asked_at, now)
 
-    def _watch(self, wanted: Wanted, now: float) -> None:
+    def _watch(self, request: Watch | WatchKey, now: float) -> None:
         """First what is there already; then, a line for each, what happens."""
         if not self._door.settled:
-            self._wait_until_settled(partial(self._watch, wanted))
-        elif self._shim.is_much(wanted):
-            self._wait_for_turn(partial(self._watch_all, wanted))
+            self._wait_until_settled(partial(self._watch, request))
+        elif self._shim.is_much(request.wanted()):
+            self._wait_for_turn(partial(self._watch_all, request.wanted()))
         else:
-            self._watch_all(wanted, now)
+            self._watch_all(request.wanted(), now)
 
     def _watch_all(self, wanted: Wanted, _now: float) -> None:
         self._door.tell_news()  # to the others; this one has it in its list
@@ -306,8 +319,7 @@ class Connection:
     # --- answers ---
 
     def _answer(self, answer: Answer) -> None:
-        assert self._dialect is not None
-        self._write(self._dialect.encode(answer))
+        self._write(self._dialect.encode(answer))  # type: ignore[union-attr]  # there is one, by the first request
 
     def _refuse(self, refused: Refused) -> None:
         assert self._dialect is not None
@@ -340,7 +352,7 @@ class Connection:
         elif self._dialect is None:
             if spent_s > (config.SHIM_LINGER_S if self._unwelcome else config.SHIM_IDLE_S):
                 self.abort()
-        elif self._dialect.unread:
+        elif self._dialect.rest:
             if spent_s > config.SHIM_MESSAGE_S:
                 self._end(
                     Refused("timeout", f"the message was not complete {config.SHIM_MESSAGE_S:g} s after it began")
@@ -360,3 +372,14 @@ class Connection:
         self._refuse(refused)
         self._transport.resume_reading()
         self._transport.write_eof()
+
+
+SERVED_BY: dict[type[Request], Callable[[Connection, Any, float], None]] = {
+    Register: Connection._register,
+    RegisterKey: Connection._register,
+    Query: Connection._query,
+    QueryKey: Connection._query,
+    Watch: Connection._watch,
+    WatchKey: Connection._watch,
+}
+"""What is more than to act on the registrations. By a table: isinstance is slow on msgspec's classes."""
