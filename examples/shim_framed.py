@@ -21,7 +21,11 @@ def ask(**request):
         return answer.read(head["content-length"]).decode()
 
 
-uuid = ask(action="register", type="lamp", ip="192.168.1.7", port=8080)
-print(uuid, ask(action="query", type="lamp"), flush=True)
-while ask(action="heartbeat", uuid=uuid) == "OK":
-    time.sleep(5)
+try:
+    while True:  # again when the beacon says NOT FOUND, which it does after a restart
+        uuid = ask(action="register", type="lamp", ip="192.168.1.7", port=8080)
+        print(uuid, ask(action="query", type="lamp"), flush=True)
+        while ask(action="heartbeat", uuid=uuid) == "OK":
+            time.sleep(5)
+except KeyboardInterrupt:
+    print("bye")

@@ -9,13 +9,18 @@ import sys
 import time
 
 host, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:65432").split(":")
-with socket.create_connection((host, int(port))) as connection, connection.makefile("rw") as lines:
 
-    def ask(**request):
+
+def ask(**request):
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rw") as lines:
         print(json.dumps(request), file=lines, flush=True)
         return json.loads(lines.readline())
 
-    print(ask(type="register", key="lamp/python", values="192.168.1.7:8080", timeout=10), flush=True)
-    print(ask(type="query", key="all")["services"], flush=True)
-    while ask(type="heartbeat", key="lamp/python")["ok"]:
+
+try:
+    while True:  # the same registration once more renews it, and after a restart of the beacon it is a new one
+        answer = ask(type="register", key="lamp/python", values="192.168.1.7:8080", timeout=10)
+        print(answer, ask(type="query", key="all").get("services"), flush=True)
         time.sleep(5)
+except KeyboardInterrupt:
+    print("bye")

@@ -6,8 +6,9 @@ import readline from "node:readline";
 const [host, port] = (process.argv[2] ?? "127.0.0.1:65432").split(":");
 const socket = net.connect(Number(port), host);
 const say = (request) => socket.write(JSON.stringify(request) + "\n");
+const me = { type: "register", key: "lamp/node", values: "192.168.1.7:8080", timeout: 10 };
 
-say({ type: "register", key: "lamp/node", values: "192.168.1.7:8080", timeout: 10 });
+say(me);
 say({ type: "watch", key: "all" });
-setInterval(() => say({ type: "heartbeat", key: "lamp/node" }), 5000);
+setInterval(() => say(me), 5000); // the same registration once more renews it
 for await (const line of readline.createInterface({ input: socket })) console.log(JSON.parse(line));

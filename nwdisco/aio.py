@@ -225,3 +225,20 @@ class AsyncWatch:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def __getattr__(name: str) -> object:
+    """The messenger's verbs, which need ZeroMQ: taken in when one is first used (PEP 562)."""
+    if name in (
+        "send_message_to",
+        "wait_for_message_from",
+        "send_reply_to",
+        "send_news_to",
+        "wait_for_news_from",
+    ):
+        from . import aio_messenger
+
+        value: object = getattr(aio_messenger, name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

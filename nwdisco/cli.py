@@ -50,7 +50,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @main.command()
 @click.option("--shim", metavar="HOST:PORT", help="Where programs register over TCP (NWDISCO_SHIM).")
 @click.option("--no-shim", is_flag=True, help="Nowhere.")
-def beacon(shim: str | None, no_shim: bool) -> None:
+@click.option("--networkzero", is_flag=True, help="Speak with NetworkZero's programs too (NWDISCO_NETWORKZERO).")
+def beacon(shim: str | None, no_shim: bool, networkzero: bool) -> None:
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
@@ -61,6 +62,7 @@ def beacon(shim: str | None, no_shim: bool) -> None:
         settings.shim = config.host_and_port("--shim", shim)
     elif no_shim:
         settings.shim = None
+    settings.networkzero = settings.networkzero or networkzero
     run_beacon(settings, lambda: None, idle_s=None)
 
 
@@ -159,6 +161,8 @@ def status(as_json: bool) -> None:
             place = value["address"] or "none: " + value["why_not"]
             click.echo(f"shim: {place}, {value['connections']} connections, {value['registrations']} registrations")
             click.echo("shim refused: " + _counts(value["refused"]))
+        elif key == "networkzero":
+            click.echo("networkzero: " + (_networkzero(value) if value else "off"))
         elif isinstance(value, dict):
             click.echo(f"{key}: " + _counts(value))
         else:
@@ -207,6 +211,13 @@ def _event_line(event: Event, as_json: bool) -> str:
     if as_json:
         return json.dumps({"event": event.kind, **_plain(event.service)})
     return f"{event.kind:8} {event.name} {event.address}"
+
+
+def _networkzero(link: dict[str, Any]) -> str:
+    places = f"UDP {link['udp'] or 'none'}, RPC {link['rpc'] or 'none'}"
+    why_not = f" ({link['why_not']})" if link["why_not"] else ""
+    numbers = ", ".join(f"{link[what]} {what}" for what in ("imported", "exported", "programs"))
+    return f"{places}{why_not}, {numbers}, dropped: {_counts(link['dropped'])}"
 
 
 def _counts(counters: dict[str, int]) -> str:

@@ -71,6 +71,13 @@ SETTINGS: Final = (
         "HOST:PORT of the TCP shim, or none. Any other host than 127.0.0.1 lets other machines register and query"
         " here, all of them: nothing is authenticated.",
     ),
+    (
+        "networkzero",
+        "NWDISCO_NETWORKZERO",
+        "no",
+        "yes or no: speak with NetworkZero's programs too, of the LAN (UDP port 9999) and of this machine (TCP port 9998)."
+        " Costs a broadcast every 2 s for each service.",
+    ),
 )
 
 
@@ -86,6 +93,7 @@ class Settings:
     runtime_dir: str
     idle_s: float
     shim: tuple[str, int] | None
+    networkzero: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -98,13 +106,15 @@ class Settings:
         settings.runtime_dir = text["runtime_dir"]
         settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
         settings.shim = None if text["shim"] == "none" else host_and_port("NWDISCO_SHIM", text["shim"])
+        settings.networkzero = _yes_or_no("NWDISCO_NETWORKZERO", text["networkzero"])
         return settings
 
 
 def host_and_port(setting: str, text: str) -> tuple[str, int]:
     """Where to listen, out of "HOST:PORT"; port 0 is a free one. Raises SettingError."""
     host, _, port = text.rpartition(":")
-    is_name = bool(host) and host.isprintable() and ":" not in host and not host.replace(".", "").isdigit()
+    plain = host.replace(".", "").replace("-", "")
+    is_name = plain.isascii() and plain.isalnum() and not plain.isdigit()
     if not (is_name or is_ipv4(host)) or not (port.isascii() and port.isdigit()) or int(port[:9]) > 65535:
         raise SettingError(
             f"{setting} is {text[:80]!r}: give HOST:PORT, such as 127.0.0.1:65432 or 0.0.0.0:65432 (IPv4; port 0 is a free one)"
@@ -120,6 +130,12 @@ def _number(variable: str, text: str, low: float, high: float, whole: bool = Fal
     if not low <= value <= high:
         raise SettingError(f"{variable} is {text!r}: set it to a number from {low:g} to {high:g}, or unset it")
     return value
+
+
+def _yes_or_no(variable: str, text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise SettingError(f"{variable} is {text[:80]!r}: set it to yes or no, or unset it")
+    return text == "yes"
 
 
 def _multicast_group(text: str) -> str:
@@ -232,6 +248,9 @@ SHIM_GRACE_S: Final = 0.4
 network; shorter: a dead one is gone sooner. With the LAN's way it stays under the half second that is promised."""
 SHIM_TIMEOUT_S: Final = 30.0
 """The lease of a line registration that names no `timeout`."""
+SHIM_LATE_WAIT_S: Final = 0.2
+"""So long into a service's grace a query waits for its heartbeat. Half of the grace, so that a service that asks who else is
+there before it heartbeats still comes in time."""
 SHIM_LATE_LOOK_S: Final = 0.01
 """A query that waits for a late heartbeat looks so often whether it has come."""
 SHIM_MESSAGE_S: Final = 10.0
@@ -242,9 +261,15 @@ SHIM_STALL_S: Final = 30.0
 """A client that takes none of its answers for so long is cut off."""
 SHIM_LINGER_S: Final = 2.0
 """After an error that ends a connection: how long the client has to read it."""
+SHIM_TURN_S: Final = 0.01
+"""All clients together are served for so long, before programs and the LAN have their turn."""
+SHIM_STALLED_S: Final = 0.05
+"""A beacon that comes so late to end a lease was held up: heartbeats that wait to be read meanwhile are read first."""
+SHIM_KEEPALIVE_S: Final = 60
+"""A silent connection is tried after so long, and ended half a minute later when nobody is there any more."""
 SHIM_REQUESTS_AT_ONCE: Final = 16
 """Of those that one client has sent ahead, before the others have their turn."""
-SHIM_SERVICES_AT_ONCE: Final = 500
+SHIM_SERVICES_AT_ONCE: Final = 200
 """Of answers with more, one is made before everybody has their turn."""
 MAX_SHIM_REMEMBERED: Final = 8_000_000
 """Bytes of answers that are kept for who asks the same, as long as they are true."""
@@ -263,3 +288,61 @@ SHIM_KERNEL_BYTES: Final = 65_536
 """What the system may keep of a connection, in each direction. Less: slower far away; more: memory of who does not read."""
 MAX_SHIM_UNSENT: Final = 32_000_000
 """Bytes of answers that wait for their clients, all together; past it the client with the most is cut off."""
+
+# --- the NetworkZero link (docs/networkzero.md) -----------------------------------------------------------
+
+NETWORKZERO_PORT: Final = 9999
+"""UDP: its adverts, by broadcast. This and the next two are NetworkZero's own."""
+NETWORKZERO_RPC_PORT: Final = 9998
+"""TCP, on 127.0.0.1: where its programs talk to the beacon of their machine."""
+MAX_NETWORKZERO_BYTES: Final = 256
+"""Of a datagram. NetworkZero cuts off what is longer, and then stops for good at the half advert."""
+NETWORKZERO_EVERY_S: Final = 2.0
+"""Each advert is told again so often, like NetworkZero's own. Longer: lost ones are made good later; shorter: more traffic."""
+NETWORKZERO_TTL_S: Final = 20.0
+"""How long NetworkZero keeps what it was told and is not told again: its own default."""
+NETWORKZERO_PER_S: Final = 100.0
+"""Adverts told a second, out of each interface. With more than a share of it allows, rounds and told lives get longer."""
+NETWORKZERO_ROUND_SHARE: Final = 0.8
+"""The part of that budget which repeats may use; the rest is for what changes."""
+NETWORKZERO_LATER_S: Final = 0.25
+"""Another node's advert is told at random within so long, unless somebody else was heard to tell it."""
+NETWORKZERO_SILENT_S: Final = 10.0
+"""Who was not heard to repeat an advert for so long has fallen silent. Shorter: taken for silent when datagrams are lost."""
+NETWORKZERO_GOODBYE_S: Final = (0.2, 1.0)
+"""Gaps between repeats of a withdrawal. More: surer, at the price of traffic on each."""
+NETWORKZERO_LAST_WORDS: Final = 500
+"""Withdrawals sent at a beacon's end. More overruns receivers."""
+NETWORKZERO_RETRY_S: Final = 3.0
+"""How often a port that another program has is tried again."""
+NETWORKZERO_TAKEN_PER_S: Final = 100.0
+"""New adverts and changes taken from NetworkZero a second; the others are taken when they are repeated."""
+MAX_NETWORKZERO_IMPORTS: Final = 2000
+"""Adverts taken from NetworkZero. When there are so many, a silent one makes room."""
+MAX_NETWORKZERO_ADVERTS: Final = 1000
+"""Of NetworkZero's programs on this machine, which share its beacon."""
+MAX_NETWORKZERO_REQUEST: Final = 8192
+"""Bytes of one of their requests; the longest name and address fit, however they are escaped."""
+MAX_NETWORKZERO_WAITING: Final = 1000
+"""Discoveries that wait; past it they are answered at once."""
+NETWORKZERO_WAIT_S: Final = 60.0
+"""The longest that one waits: whoever asked may have gone, which a beacon does not notice."""
+MAX_NETWORKZERO_LOOKUPS: Final = 8
+"""Host names that are looked up at the same time, each in a thread of its own."""
+
+# --- messages between programs (docs/messages.md) ---------------------------------------------------------
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+"""Of a message or news as JSON. Larger: one sender can fill a listener's memory; what is large is better served by HTTP."""
+NEWS_HELD_S: Final = 0.25
+"""After its birth a publisher holds news for so long, so that subscribers that wait for it have found it: theirs try every
+NEWS_RETRY_S, NetworkZero's every 0.1 to 0.2 s. Nobody sleeps for it. Shorter: first news may be lost."""
+NEWS_RETRY_S: Final = 0.02
+NEWS_QUEUE: Final = 10_000
+"""News that wait for a slow subscriber, on each side. More: more memory."""
+NEWS_PATIENCE_S: Final = 1.0
+"""How long send_news_to waits for a subscriber whose queue is full, before that one misses news until it has caught up."""
+LAST_WORDS_S: Final = 1.0
+"""How long a program's end waits for what it has sent to be on its way."""
+WATCH_OVER_S: Final = 0.5
+"""Who waits for a reply looks every so often whether the service is still there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import config, lease, requests
 from .connection import call
 from .core.names import check_name, check_wait
+from .known import note
 from .results import Service
 from .watching import Watch
 
@@ -44,6 +45,8 @@ def discover(name: str, wait_for_s: float | config.Forever = 60) -> str | None:
     """The address of a service, waiting until somebody advertises it; None when nobody has after `wait_for_s` seconds."""
     wait_s = check_wait(wait_for_s)
     address: str | None = call(requests.discover(name, wait_s), wait_s)["address"]
+    if address is not None:
+        note(name, address)
     return address
 
 

@@ -53,3 +53,41 @@ class BeaconStuckError(BeaconError):
 
 class BeaconVersionError(BeaconError):
     """The beacon that runs belongs to another version of nwdisco."""
+
+
+class MessageError(NwdiscoError, TypeError):
+    """A message that cannot be sent: no JSON can hold it, it is too large, or there is nobody to reply to."""
+
+
+class SocketTimedOutError(NwdiscoError):
+    """No reply came in time. The next send starts afresh."""
+
+    def __init__(self, n_seconds: float) -> None:
+        self.n_seconds = n_seconds
+        super().__init__(
+            f"no reply within {n_seconds:g} s: it may still be at work, or not be listening; send again to try again"
+        )
+
+
+class SocketInterruptedError(NwdiscoError, KeyboardInterrupt):
+    """Ctrl-C, while a message, a reply or news was waited for. Who catches KeyboardInterrupt catches it."""
+
+    def __init__(self, after_n_seconds: float) -> None:
+        self.after_n_seconds = after_n_seconds
+        super().__init__(f"interrupted after {after_n_seconds:.1f} s")
+
+
+class SocketAlreadyExistsError(NwdiscoError):
+    """Somebody listens or publishes at this address already: another program, or this one in the other way."""
+
+
+class ServiceGoneError(NwdiscoError):
+    """The service ended, or left the network, before it replied."""
+
+
+class DifferentThreadError(NwdiscoError):
+    """Never raised: any thread may use any address. NetworkZero has it."""
+
+
+NetworkZeroError = NwdiscoError
+"""Its name in programs that were written for NetworkZero."""

@@ -154,6 +154,12 @@ def unadvertise(name: str) -> bool:
     return _lease.unadvertise(name)
 
 
+def addresses() -> dict[str, str]:
+    """This process's adverts: name to "ip:port", or ":port" where the IP was picked."""
+    with _lease.lock:
+        return {name: request["address"] for name, (_, request) in _lease.adverts.items()}
+
+
 def _at_exit() -> None:
     _lease.withdraw()
 

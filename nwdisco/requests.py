@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import address as addresses
+from . import addresses
 from .core import names
 from .errors import AdvertError
 

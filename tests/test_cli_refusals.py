@@ -49,7 +49,13 @@ def test_bad_input_is_one_line_that_says_why_and_starts_no_beacon(
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("NWDISCO_PORT", "0"), ("NWDISCO_PORT", "x"), ("NWDISCO_GROUP", "10.0.0.1"), ("NWDISCO_IDLE_S", "-1")],
+    [
+        ("NWDISCO_PORT", "0"),
+        ("NWDISCO_PORT", "x"),
+        ("NWDISCO_GROUP", "10.0.0.1"),
+        ("NWDISCO_IDLE_S", "-1"),
+        ("NWDISCO_NETWORKZERO", "maybe"),
+    ],
 )
 def test_a_setting_that_cannot_be_is_one_line_that_names_it(machine: Machine, variable: str, value: str) -> None:
     machine.env[variable] = value

@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from nwdisco.core.lines import Lines
 from nwdisco.core.refused import Broken, Refused
 from nwdisco.core.shim import Answer, Service, Shim, Wanted
 
+names = st.text("ab/", min_size=1, max_size=5) | st.just("all")
 QUERY = shim.QueryKey("redis")
 MESSAGES: list[tuple[dict[str, Any], shim.Request]] = [
     ({"type": "register", "key": "k", "values": "v", "timeout": "5"}, shim.RegisterKey("k", "v", "5")),
@@ -86,12 +88,29 @@ def test_a_frame_is_complete_at_its_last_byte_and_not_before() -> None:
 def test_a_bad_line_is_refused_and_the_next_is_served() -> None:
     dialect = Lines()
     dialect.feed(
-        b"hello\r\n" + b"[" * 5000 + b"\n" + b'{"type":"query","key":"\xff"}\n{"type":"query","key":"redis"}\n'
+        b'{"type":1}\r\nhello\r\n'
+        + b"[" * 5000
+        + b"\n"
+        + b'{"type":"query","key":"\xff"}\n{"type":"query","key":"redis"}\n'
     )
-    for _ in range(3):
+    for _ in range(4):
         with pytest.raises(Refused, match="this is no request") as caught:
             dialect.next()
         assert not isinstance(caught.value, Broken)
+    assert dialect.next() == QUERY
+
+
+@pytest.mark.parametrize("first", [b"POST / HTTP/1.1", b"hello", b"[1]", b'"x"'])
+def test_a_first_line_that_is_no_object_ends_the_conversation_for_it_may_be_a_browser_s(first: bytes) -> None:
+    dialect = Lines()
+    dialect.feed(b"\r\n" + first + b'\r\n\r\n{"type":"destruction","key":"k"}\n')
+    with pytest.raises(Broken, match="no line of JSON"):
+        dialect.next()
+
+
+def test_a_byte_order_mark_before_the_first_line_is_skipped() -> None:
+    dialect = Lines()
+    dialect.feed(b'\xef\xbb\xbf{"type":"query","key":"redis"}\n')
     assert dialect.next() == QUERY
 
 
@@ -237,7 +256,7 @@ def test_a_query_does_not_find_whose_heartbeat_is_five_seconds_old_but_knows_tha
     desk.shim.act(shim.Register("hive", "127.0.0.1", 1), 0)
     assert desk.find(shim.Query("hive"), 4.999, 4.999) == (["hive/program", "hive/uuid-0"], [])
     assert desk.find(shim.Query("hive"), 5.0, 5.0) == (["hive/program"], ["hive/uuid-0"])
-    assert desk.find(shim.Query("hive"), 5.0, 5.4) == (["hive/program"], [])
+    assert desk.find(shim.Query("hive"), 5.0, 5.2) == (["hive/program"], [])
     desk.shim.act(shim.Heartbeat(uuid="uuid-0"), 5.1)
     assert desk.find(shim.Query("hive"), 5.0, 5.2) == (["hive/program", "hive/uuid-0"], [])
 
@@ -261,6 +280,9 @@ def test_a_query_does_not_find_whose_heartbeat_is_five_seconds_old_but_knows_tha
         (shim.RegisterKey("k", "v", -1), "bad_request", "give 1 to 86400 seconds"),
         (shim.RegisterKey("k", "v", "soon"), "bad_request", "the timeout is 'soon'"),
         (shim.RegisterKey("k", "v", "nan"), "bad_request", "the timeout is 'nan'"),
+        (shim.RegisterKey("k", "v", "1_0"), "bad_request", "the timeout is '1_0'"),
+        (shim.RegisterKey("k", "v", "３０"), "bad_request", "the timeout is '３０'"),
+        (shim.Register("hive", "010.0.0.1", 1), "bad_request", "is no IPv4 address"),
         (shim.RegisterKey("k", "v", 10**400), "bad_request", "the timeout is"),
         (shim.Heartbeat(uuid="nobody"), "not_found", "register again"),
         (shim.Heartbeat(), "bad_request", "without a uuid"),
@@ -301,18 +323,62 @@ def test_the_longest_advert_fits_a_message_however_it_is_escaped() -> None:
 
 
 def test_an_answer_is_kept_until_its_first_lease_ends_or_something_changes() -> None:
-    answers, question, other = Answers(), (Lines, Wanted("k", None)), (Framed, Wanted("k", None))
+    desk = Desk()
+    answers, question, other = Answers(desk.directory), (Lines, Wanted("k", None)), (Framed, Wanted("k", None))
     answers.keep(question, b"yes", 5.0)
     assert (answers.get(question, 4.9), answers.get(question, 5.0), answers.get(other, 1)) == (b"yes", None, None)
+    desk.program("k")
+    assert answers.get(question, 1.0) is None
+    answers.keep(question, b"yes", 5.0)
     answers.forget()
     assert answers.get(question, 1.0) is None
 
 
+def test_an_answer_is_not_kept_when_who_holds_an_advert_changes_though_nobody_sees_a_change() -> None:
+    desk = Desk()
+    desk.shim.act(shim.RegisterKey("k", "10.9.9.9:9", 5), 0)
+    desk.program("k")
+    answers, question = Answers(desk.directory), (Lines, Wanted("k", None))
+    answers.keep(question, b"yes", inf)
+    desk.directory.remove_all("node-two")
+    assert answers.get(question, 1.0) is None
+
+
+@given(names, names)
+def test_news_concern_just_those_whose_question_covers_the_name(name: str, asked: str) -> None:
+    for question in (shim.Query(asked), shim.QueryKey(asked)):
+        wanted = question.wanted()
+        assert (wanted in shim.concerning(name)) == wanted.covers(name)
+
+
 def test_answers_that_are_kept_take_no_more_memory_than_they_may() -> None:
-    answers = Answers()
+    answers = Answers(Directory("node-one"))
     big = b"x" * (config.MAX_SHIM_REMEMBERED // 3)
     for number in range(100):
         answers.keep((Lines, Wanted(str(number), None)), big, 5.0)
     kept = [number for number in range(100) if answers.get((Lines, Wanted(str(number), None)), 0) is not None]
     assert kept[-1] == 99
     assert len(kept) <= 3
+    for number in range(100_000):
+        answers.keep((Lines, Wanted(f"{number:0255}", None)), b"", 5.0)
+    assert len(answers._kept) < 20_000
+
+
+def test_no_reason_is_long_whatever_was_sent() -> None:
+    desk = Desk()
+    long = "\x7f" * 8000
+    requests: list[shim.Request] = [
+        shim.HeartbeatKey(long),
+        shim.Heartbeat(long),
+        shim.Register(long, "10.0.0.1", 1),
+        shim.Register("t", long, 1),
+        shim.RegisterKey(long, "v"),
+        shim.RegisterKey("k", long),
+        shim.RegisterKey("k", "v", long),
+        shim.RegisterKey("k", "v", 5, {long: "x"}),
+        shim.RegisterKey("k", "v", 5, {"": long}),
+    ]
+    for request in requests:
+        with pytest.raises(Refused) as caught:
+            desk.shim.act(request, 0)
+        assert len(str(caught.value)) < 500

@@ -68,6 +68,7 @@ def documents_sequence(shim: Shim) -> str:
     assert last_s > 3, "the document asks again 3 s later"
     assert answered - registered >= LEASE_S - 0.05, "the service was gone before its lease"
     assert longest_s < GRACE_S + 2
+    wait_until(lambda: shim.status()["registrations"] == 0, "the end of the grace")
     for name, value in (("uuid", hive), ("service_uuid", hive), ("uuid", UNKNOWN)):
         gone = shim.framed({"action": "heartbeat", name: value})
         assert (gone.text, bool(gone.reason)) == ("NOT FOUND", True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import netifaces
 
-from ..address import interface_of_gateway, pick
+from ..addresses import interface_of_gateway, pick
 
 LOOPBACK = "127."
 MOST = 16

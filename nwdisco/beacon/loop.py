@@ -75,6 +75,8 @@ class Loop:
         """At so many timers, those that were cancelled are thrown out."""
         self._order = count()
         self._running = True
+        self.turns = 0
+        """How often it has looked what is ready."""
 
     time = staticmethod(time.monotonic)
 
@@ -93,13 +95,13 @@ class Loop:
     def call_later(self, delay_s: float, action: Callable[..., None], *args: Any) -> Timer:
         return self.call_at(self.time() + delay_s, action, *args)
 
-    def add_reader(self, end: socket.socket, action: Callable[..., None], *args: Any) -> None:
+    def add_reader(self, end: socket.socket | int, action: Callable[..., None], *args: Any) -> None:
         self.watch(end, EVENT_READ, lambda _mask: action(*args))
 
-    def remove_reader(self, end: socket.socket) -> None:
+    def remove_reader(self, end: socket.socket | int) -> None:
         self._selector.unregister(end)
 
-    def watch(self, end: socket.socket, mask: int, action: Callable[[int], None]) -> None:
+    def watch(self, end: socket.socket | int, mask: int, action: Callable[[int], None]) -> None:
         """Call `action(what is ready)` whenever some of `mask` is; once more with another mask changes it, 0 ends it."""
         known = end in self._selector.get_map()
         if not mask:
@@ -122,7 +124,7 @@ class Loop:
                     end, _address = listening.accept()
                 except BlockingIOError:
                     return
-                except OSError as error:  # no more files can be opened: those that are open go on
+                except OSError as error:  # no more files can be opened, as a rule: those that are open go on
                     log(f"no connection can be taken: {error.strerror}")
                     self.remove_reader(listening)
                     self.call_later(NO_FILES_LEFT_S, self.add_reader, listening, accept)
@@ -147,6 +149,7 @@ class Loop:
     def run(self) -> None:
         """Until `stop`."""
         while self._running:
+            self.turns += 1
             wait_s = max(0.0, self._timers[0][0] - self.time()) if self._timers else None
             for key, mask in self._selector.select(wait_s):
                 try:
@@ -162,9 +165,13 @@ class Loop:
 
 
 def _report() -> None:
-    import traceback
+    try:
+        import traceback
 
-    log("an error in the beacon itself, which goes on; please report it:\n" + traceback.format_exc())
+        text = traceback.format_exc()
+    except OSError:  # no files left, not even for that
+        text = repr(sys.exc_info()[1])
+    log("an error in the beacon itself, which goes on; please report it:\n" + text)
 
 
 class Stream:
@@ -178,6 +185,8 @@ class Stream:
         self._end = end
         self._protocol = protocol
         self._unsent = bytearray()
+        self.sent_late = 0
+        """Bytes that had to wait, and have gone out: whether the other side reads at all."""
         self._mask = 0
         self._reading = True
         self._says_end = False
@@ -277,6 +286,7 @@ class Stream:
         if self._lost:
             return
         del self._unsent[:sent]
+        self.sent_late += sent
         if not self._unsent:
             if self._closing:
                 self.abort()

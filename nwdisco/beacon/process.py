@@ -10,6 +10,7 @@ import signal
 import socket
 from binascii import b2a_base64
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import config
 from ..config import VERSION, Settings
@@ -21,6 +22,9 @@ from .interfaces import Interface, own_ip
 from .links.lan import LanLink
 from .loop import Loop, log
 from .runtime import Runtime
+
+if TYPE_CHECKING:
+    from .networkzero import Networkzero
 
 IDLE_LOOK_S = 0.5
 """How often an idle beacon looks whether its time has come."""
@@ -47,6 +51,7 @@ class Beacon:
             self._loop.stop,
         )
         self._shim = ShimPort(self._loop, self._directory, lambda: self._own_ip, self._link.when_settled)
+        self._networkzero = self._networkzero_if_wanted()
 
     def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
         """Serve until told to stop; with `idle_s`, end after so long without a program."""
@@ -55,6 +60,8 @@ class Beacon:
         self._loop.stop_on(signal.SIGTERM, signal.SIGINT)
         self._shim.open(self._settings.shim)
         self._link.start()
+        if self._networkzero is not None:
+            self._networkzero.start(self._link.interfaces)
         gc.freeze()  # what is there by now stays: no need to look at it again
         ready()
         log(f"beacon {self._directory.node} on {self._runtime.socket}")
@@ -63,6 +70,8 @@ class Beacon:
         self._loop.run()
         os.unlink(self._runtime.socket)
         listening.close()
+        if self._networkzero is not None:
+            self._networkzero.stop()
         self._link.stop()
         self._door.close()
         self._shim.close()
@@ -96,7 +105,15 @@ class Beacon:
             "lan": dict(self._link.lan.counters),
             "control": dict(self._door.counters),
             "shim": self._shim.status(),
+            "networkzero": None if self._networkzero is None else self._networkzero.status(),
         }
+
+    def _networkzero_if_wanted(self) -> Networkzero | None:
+        if not self._settings.networkzero:
+            return None
+        from .networkzero import Networkzero  # with pyzmq, which no other beacon needs
+
+        return Networkzero(self._loop, self._directory, lambda: self._own_ip, self._link.when_settled)
 
     def _listen(self) -> socket.socket:
         if os.path.lexists(self._runtime.socket):
@@ -109,11 +126,14 @@ class Beacon:
     def _moved(self, interfaces: list[Interface]) -> None:
         """Other interfaces: our own adverts without a given IP get the new one."""
         self._own_ip = own_ip(interfaces)
+        if self._networkzero is not None:
+            self._networkzero.moved(interfaces)
         self._directory.readdress(self._own_ip)
 
     def _end_when_idle(self, idle_s: float) -> None:
         now = self._loop.time()
-        if self._door.connections or self._shim.in_use:
+        in_use = self._door.connections or self._shim.in_use
+        if in_use or (self._networkzero is not None and self._networkzero.in_use):
             self._idle_since = now
         if now - self._idle_since >= idle_s:
             self._loop.stop()

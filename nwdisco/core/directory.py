@@ -73,6 +73,8 @@ class Directory:
         """Called with every change of what is visible."""
         self.on_own: list[Callable[[str, Advert | None], None]] = []
         """Called when what this node itself says of a name changes; None: nothing any more."""
+        self.changes = 0
+        """How often anything was put or removed: what was worked out before is worth nothing after."""
         self._visible: dict[str, Advert] = {}
         self._outranked: dict[str, list[Advert]] = {}
         self._leases: dict[str, _Lease] = {}
@@ -96,10 +98,14 @@ class Directory:
 
     def group(self, group: str, separator: str = "/") -> list[Advert]:
         """The visible adverts whose names begin with the group and the separator, in the order of their names."""
-        return [self._visible[name] for name in self._names_with(group + separator) if name in self._visible]
+        return self.beginning_with(group + separator)
+
+    def beginning_with(self, prefix: str) -> list[Advert]:
+        """The visible adverts whose names begin so, in the order of their names."""
+        return [self._visible[name] for name in self._names_with(prefix) if name in self._visible]
 
     def count(self, prefix: str) -> int:
-        """How many visible names begin so; at no cost."""
+        """How many visible names begin so, without a look at each."""
         start, end = self._places(prefix)
         return end - start
 
@@ -209,6 +215,7 @@ class Directory:
 
     def _replace(self, name: str, old: Advert | None, new: Advert | None) -> None:
         """Swap one contender for a name and settle anew which is visible."""
+        self.changes += 1
         seen = self._visible.get(name)
         contenders = [a for a in self._contenders(name) if a is not old]
         if new is not None:

@@ -9,4 +9,5 @@ def is_ipv4(text: str) -> bool:
 
 
 def is_octet(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 256
+    """A leading zero is none: some systems take such a number for octal."""
+    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 256 and str(int(text)) == text

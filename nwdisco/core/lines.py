@@ -31,6 +31,12 @@ _either = msgspec.json.Decoder(_Either)
 _by_action = msgspec.json.Decoder(shim.Register | shim.Heartbeat | shim.Query | shim.Watch)
 _by_type = msgspec.json.Decoder(shim.RegisterKey | shim.HeartbeatKey | shim.QueryKey | shim.WatchKey | shim.Destruction)
 _encoder = msgspec.json.Encoder()
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some clients begin with it."""
+NO_OBJECT = (
+    """this is no line of JSON, such as {"type":"query","key":"all"}; the connection ends, for it may be a browser's"""
+)
+"""A page of the web can make a browser send a request with lines in its body. HTTP's first line is none."""
 DONE = _encoder.encode(shim.DONE) + b"\r\n"
 
 
@@ -41,6 +47,7 @@ class Lines:
         self.rest = b""
         """The beginning of a message that is not complete."""
         self._complete: deque[bytes] = deque()
+        self._first = True
 
     def feed(self, data: bytes) -> None:
         lines = (self.rest + data).split(b"\n")
@@ -53,6 +60,11 @@ class Lines:
             line = self._complete.popleft()
             if len(line) > config.MAX_SHIM_MESSAGE:
                 raise _too_long()
+            if self._first:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+                self._first = not line.strip()
+                if not line.lstrip().startswith(b"{") and not self._first:
+                    raise Broken("bad_request", NO_OBJECT)
             try:
                 return decode(line)
             except Refused:

@@ -25,7 +25,7 @@ def json_bytes(value: object) -> int:
         return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
     except UnicodeEncodeError as error:
         raise AdvertError(
-            f"{value!r} holds half a character (a lone surrogate): use text that UTF-8 can carry"
+            f"{str(value)[:60]!r} holds half a character (a lone surrogate): use text that UTF-8 can carry"
         ) from error
 
 
@@ -42,14 +42,14 @@ def check_name(name: object, what: str = "name") -> str:
     if not name:
         raise AdvertError(f"the {what} is empty: give text, such as 'printer/a'")
     if not is_clean(name):
-        raise AdvertError(f"the {what} {name!r} holds a control character or a line break: leave it out")
+        raise AdvertError(f"the {what} {name[:60]!r} holds a control character or a line break: leave it out")
     if json_bytes(name) - 2 > config.MAX_NAME_BYTES:
         raise AdvertError(f"the {what} {name[:40]!r}... is over {config.MAX_NAME_BYTES} bytes: shorten it")
     return name
 
 
 def check_address_text(address: str) -> str:
-    """An address as an advert carries it, in whatever form; `ip:port` forms are address.py's business."""
+    """An address as an advert carries it, in whatever form; `ip:port` forms are addresses.py's business."""
     if not address or not is_clean(address) or json_bytes(address) - 2 > config.MAX_ADDRESS_BYTES:
         raise AdvertError(
             f"the address {address[:40]!r} is empty, over {config.MAX_ADDRESS_BYTES} bytes or holds a control character"
@@ -70,9 +70,9 @@ def check_properties(properties: Mapping[str, str] | None) -> dict[str, str]:
                 f"the property {key!r}: {value!r} is not text to text: write {str(key)!r}: {str(value)!r}"
             )
         if not key:
-            raise AdvertError(f"a property with the value {value!r} has an empty name: name it")
+            raise AdvertError(f"a property with the value {value[:60]!r} has an empty name: name it")
         if not is_clean(key):
-            raise AdvertError(f"the property name {key!r} holds a control character: leave it out")
+            raise AdvertError(f"the property name {key[:60]!r} holds a control character: leave it out")
     size = json_bytes(pairs)
     if size > config.MAX_PROPERTIES_BYTES:
         raise AdvertError(

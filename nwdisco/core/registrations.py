@@ -1,12 +1,12 @@
 """Registrations: adverts of programs that keep no connection open, each on a lease that is renewed by heartbeats.
 
-All stand in the directory under one holder. A registration ends by its lease alone (or when it is taken back), and a
-grace later its advert is removed. A pure object: times are handed in, `due` says when `expire` wants to be called.
+All of one such object stand in the directory under one holder. A registration ends by its lease alone (or when it is
+taken back), and a grace later its advert is removed. A pure object: times are handed in, `due` says when `expire` wants to
+be called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -38,8 +38,8 @@ class Lease:
 
 
 class Registrations:
-    def __init__(self, directory: Directory) -> None:
-        self.holder = f"{directory.node}#shim"
+    def __init__(self, directory: Directory, holder: str) -> None:
+        self.holder = holder
         self._directory = directory
         self._leases: dict[str, Lease] = {}
         """By name."""
@@ -56,8 +56,11 @@ class Registrations:
         """When `expire` wants to be called."""
         return self._dates[0][0] if self._dates else None
 
-    def put(self, advert: Advert, grace_s: float, now: float, uuid: str = "") -> None:
-        """Register, replace, or (the same once more) renew. Raises Refused, and then nothing has changed."""
+    def put(self, advert: Advert, grace_s: float, now: float, uuid: str = "", lease_s: float | None = None) -> None:
+        """Register, replace, or (the same once more) renew. Raises Refused, and then nothing has changed.
+
+        The lease is the advert's time to live unless another is given; one of `inf` ends only when it is taken back.
+        """
         name = advert.name
         lease = self._leases.get(name)
         if lease is None and len(self._leases) >= config.MAX_SHIM_REGISTRATIONS:
@@ -69,19 +72,23 @@ class Registrations:
         same = there is not None and (there.says_the_same_as(advert) and there.ttl_s == advert.ttl_s)
         if not same and not self._directory.put(advert):
             raise Refused("over_limit", f"the directory is full: it holds {config.MAX_ADVERTS} adverts")
+        ttl_s = advert.ttl_s if lease_s is None else lease_s
         if lease is None:
-            lease = self._leases[name] = Lease(name, uuid, advert.ttl_s, grace_s, now)
+            lease = self._leases[name] = Lease(name, uuid, ttl_s, grace_s, now)
             if uuid:
                 self._names[uuid] = name
         else:
-            lease.ttl_s, lease.life_s, lease.renewed_at = advert.ttl_s, advert.ttl_s + grace_s, now
+            if lease.uuid != uuid:  # somebody else's registration took the name
+                self._names.pop(lease.uuid, None)
+                lease.uuid = uuid
+            lease.ttl_s, lease.life_s, lease.renewed_at = ttl_s, ttl_s + grace_s, now
         if not lease.look_at or lease.ends_at < lease.look_at:
             self._look(lease, lease.ends_at)
 
     def renew(self, name: str, now: float) -> bool:
         """A heartbeat; False when there is no such registration (any more)."""
         lease = self._leases.get(name)
-        if lease is None or now >= lease.renewed_at + lease.life_s:
+        if lease is None:
             return False
         lease.renewed_at = now
         return True
@@ -117,14 +124,19 @@ class Registrations:
         lease = self._leases.get(name)
         return lease.renewed_at + lease.ttl_s if lease is not None else -inf
 
-    def late(self, names: Iterable[str], at: float, now: float) -> list[str]:
-        """Those whose lease had run out at a moment, and whose heartbeat may still come by the end of their grace."""
-        leases = (self._leases[name] for name in names if name in self._leases)
-        return [lease.name for lease in leases if at >= lease.renewed_at + lease.ttl_s and now < lease.ends_at]
+    def is_late(self, name: str, at: float, now: float) -> bool:
+        """Whether its lease had run out at a moment, and its heartbeat is still waited for by now."""
+        lease = self._leases.get(name)
+        if lease is None:
+            return False
+        ended_at = lease.renewed_at + lease.ttl_s
+        return at >= ended_at and now < min(ended_at + config.SHIM_LATE_WAIT_S, lease.ends_at)
 
     def _look(self, lease: Lease, at: float) -> None:
         lease.look_at = at
+        if at == inf:
+            return
         heappush(self._dates, (at, lease.name))
         if len(self._dates) > 2 * len(self._leases) + HEAP_SLACK:
-            self._dates = [(lease.look_at, name) for name, lease in self._leases.items()]
+            self._dates = [(lease.look_at, name) for name, lease in self._leases.items() if lease.look_at < inf]
             heapify(self._dates)

@@ -26,6 +26,7 @@ from .registrations import Registrations
 ALL = "all"
 """The key that asks for every service."""
 HOST_AND_PORT = re.compile(r"([A-Za-z0-9.-]+):([0-9]{1,5})")
+SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 ANY_ADDRESS = "0.0.0.0"
 """Given as a service's IP: pick one; each receiver gets the one under which it reaches this machine."""
 
@@ -41,6 +42,12 @@ class Wanted(Struct, frozen=True, gc=False):
 
 
 EVERYTHING = Wanted(None, "")
+
+
+def concerning(name: str) -> list[Wanted]:
+    """All that may be wanted and covers a name: news of it go to who watches one of these."""
+    groups = [Wanted(name[:place], name[: place + 1]) for place, letter in enumerate(name) if letter == "/"]
+    return [EVERYTHING, Wanted(name, None), Wanted(name, name + "/"), *groups]
 
 
 # --- requests: two vocabularies ---------------------------------------------------------------------------
@@ -143,7 +150,7 @@ DONE = Answer()
 class Found(NamedTuple):
     services: list[Service]
     late: list[str]
-    """Names of those that may be there: their lease had run out, their grace goes on, and so their heartbeat may still come."""
+    """Names of those that may be there: their lease had run out, and their heartbeat is still waited for."""
     until: float
     """When the first of the services' leases ends, unless it is renewed."""
 
@@ -157,7 +164,7 @@ def describe(advert: Advert) -> Service:
 def host_and_port(address: str) -> tuple[str, int] | tuple[UnsetType, UnsetType]:
     """The two parts of an address; of one that has no such parts, nothing."""
     found = HOST_AND_PORT.fullmatch(address)
-    if found is None or int(found[2]) > 65535:
+    if found is None or not 1 <= int(found[2]) <= 65535:
         return UNSET, UNSET
     return found[1], int(found[2])
 
@@ -165,7 +172,7 @@ def host_and_port(address: str) -> tuple[str, int] | tuple[UnsetType, UnsetType]
 class Shim:
     def __init__(self, directory: Directory, own_ip: Callable[[], str], new_uuid: Callable[[], str]) -> None:
         """`own_ip` completes addresses for which none was given."""
-        self.registrations = Registrations(directory)
+        self.registrations = Registrations(directory, f"{directory.node}#shim")
         self._directory = directory
         self._own_ip = own_ip
         self._new_uuid = new_uuid
@@ -196,7 +203,7 @@ class Shim:
                     continue
                 until = min(until, lease_until)
             services.append(describe(advert))
-        return Found(services, registrations.late(unsure, at, now) if unsure else unsure, until)
+        return Found(services, [name for name in unsure if registrations.is_late(name, at, now)], until)
 
     def is_much(self, which: Wanted) -> bool:
         """Whether to find it takes so long that others should have their turn before."""
@@ -205,13 +212,13 @@ class Shim:
     def there(self, which: Wanted) -> list[Advert]:
         """What the directory has."""
         one = None if which.name is None else self._directory.get(which.name)
-        group = [] if which.prefix is None else self._directory.group(which.prefix, "")
+        group = [] if which.prefix is None else self._directory.beginning_with(which.prefix)
         return group if one is None else [one, *group]
 
     # --- inside ---
 
     def _register(self, request: Register, now: float) -> Answer:
-        _checked(request.type, "type")
+        _check_name(request.type, "type")
         if not is_ipv4(request.ip):
             raise Refused(
                 "bad_request", f"the ip {request.ip[:60]!r} is no IPv4 address: it takes four numbers from 0 to 255"
@@ -239,7 +246,7 @@ class Shim:
     def _advert(
         self, name: str, address: str, properties: dict[str, str], ttl_s: float, now: float, picked: bool = False
     ) -> Advert:
-        _checked(name, "name")
+        _check_name(name, "name")
         try:
             names.check_address_text(address)
             names.check_properties(properties)
@@ -260,7 +267,7 @@ class Shim:
     def _heartbeat_key(self, request: HeartbeatKey, now: float) -> Answer:
         if self.registrations.renew(request.key, now):
             return DONE
-        raise Refused("not_found", f"{request.key!r} is not registered here (any more): register it again")
+        raise Refused("not_found", f"{request.key[:60]!r} is not registered here (any more): register it again")
 
     def _heartbeat(self, request: Heartbeat, now: float) -> Answer:
         uuid = request.uuid if request.uuid is not None else request.service_uuid
@@ -273,14 +280,14 @@ class Shim:
     def _destroy(self, request: Destruction, now: float) -> Answer:
         if not self.registrations.remove(request.key) and self._directory.get(request.key) is not None:
             raise Refused(
-                "not_yours", f"{request.key!r} was not registered here: only who advertises it can take it back"
+                "not_yours", f"{request.key[:60]!r} was not registered here: only who advertises it can take it back"
             )
         return DONE
 
 
-def _checked(name: str, what: str) -> str:
+def _check_name(name: str, what: str) -> None:
     try:
-        return names.check_name(name, what)
+        names.check_name(name, what)
     except AdvertError as error:
         raise Refused("bad_request", str(error)) from None
 
@@ -291,8 +298,8 @@ def _seconds(timeout: str | int | float | None) -> float:
     if timeout is None:
         return config.SHIM_TIMEOUT_S
     try:
-        seconds = float(timeout)
-    except (ValueError, OverflowError):
+        seconds = -1.0 if isinstance(timeout, str) and not SECONDS.fullmatch(timeout) else float(timeout)
+    except OverflowError:
         seconds = -1.0
     if not (isfinite(seconds) and low <= seconds <= high):
         raise Refused("bad_request", f"the timeout is {str(timeout)[:40]!r}: give {low:g} to {high:g} seconds")

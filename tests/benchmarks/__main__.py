@@ -14,6 +14,7 @@ from pathlib import Path
 
 from . import growth, report, rows
 from .lab import ROOT, BenchmarkError, Lab
+from .messages import parts as messages
 from .namespaces import Network
 from .rows import FLOOR, LIBRARIES, NWDISCO, QUIET_HOSTS, Row
 from .shim import parts as shim
@@ -61,6 +62,7 @@ def main() -> int:
     pythons = dict.fromkeys(LIBRARIES, str(others)) | dict.fromkeys((NWDISCO, FLOOR, growth.CROWD, "none"), str(own))
     runs = 3 if options.quick else options.runs
     parts = [*([] if options.quick else growth.PARTS), *shim.parts(runs, options.quick)]
+    parts.extend(messages.parts(runs, options.quick))
     parts = [part for part in parts if _chosen(part.key, options) and NWDISCO in libraries]
     # kill and the end of a terminal clear away as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -114,7 +116,8 @@ def _compare(
 
 
 def _options() -> argparse.Namespace:
-    keys = ",".join([row.key for row in rows.ROWS] + [part.key for part in (*growth.PARTS, *shim.parts(1, True))])
+    all_parts = (*growth.PARTS, *shim.parts(1, True), *messages.parts(1, True))
+    keys = ",".join([row.key for row in rows.ROWS] + [part.key for part in all_parts])
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--install", action="store_true", help="install the other libraries (peers.txt), and end")
     parser.add_argument("--venvs", type=Path, default=VENVS, help=f"their virtual environments (default: {VENVS})")

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
-from ... import address as addresses
-from ... import config
+from ... import addresses, config
 from ...core import control, names
 from ...core.advert import Advert
 from ...core.control import Advertise, Discover, List, Request, Status, Stop, Unadvertise, Watch
@@ -303,7 +302,7 @@ class Connection:
         self._busy = True
         prefix = "" if request.group is None else request.group + request.separator
         now = self._loop.time()
-        adverts = self._directory.all() if request.group is None else self._directory.group(prefix, "")
+        adverts = self._directory.all() if request.group is None else self._directory.beginning_with(prefix)
         there = control.encode({"there": [control.describe(advert, now) for advert in adverts]})
         self._backlog_limit += len(there)
         self._transport.write(there)

@@ -9,23 +9,17 @@ from __future__ import annotations
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from ... import config
 from ...core import lines, shim
 from ...core.answers import Answers
 from ...core.directory import Directory, Event
-from ...core.framed import Framed
-from ...core.lines import Lines
-from ...core.refused import Broken, Refused
-from ...core.shim import Answer, Query, QueryKey, Register, RegisterKey, Request, Shim, Wanted, Watch, WatchKey
-from ..loop import Loop, Stream, Timer
+from ...core.shim import Answer, Shim, Wanted
+from ..loop import Loop, Timer
+from .shim_client import Client
 
 LOOK_EVERY_S = 1.0
 """How often the door looks for clients whose time is up."""
-PRINTABLE = range(9, 127)
-"""First bytes of the line dialect; a frame's header is too short to begin with one of these."""
 
 
 class ShimDoor:
@@ -35,18 +29,23 @@ class ShimDoor:
         directory: Directory,
         own_ip: Callable[[], str],
         when_settled: Callable[[Callable[[], None]], None],
+        most: int = config.MAX_SHIM_CONNECTIONS,
     ) -> None:
-        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known."""
+        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known; of clients
+        there are `most`."""
         self.loop = loop
+        self.most = most
         self.settled = False
         """Whether the LAN's adverts are known."""
         self.when_settled = when_settled
         self.shim = Shim(directory, own_ip, lambda: str(uuid.uuid4()))
-        self.connections: set[Connection] = set()
-        self.watching: dict[Connection, Wanted] = {}
+        self.clients: set[Client] = set()
+        self.watching: dict[Wanted, set[Client]] = {}
         self.counters: Counter[str] = Counter()
         """What was refused, by reason."""
-        self.answers = Answers()
+        self.answers = Answers(directory)
+        self._turn = 0
+        self._turn_began_at = 0.0
         self._news: list[tuple[str, bytes]] = []
         """Changes that those who watch have not been told, by name: in one write each, not in one a change."""
         self._long: deque[Callable[[], None]] = deque()
@@ -56,16 +55,16 @@ class ShimDoor:
         directory.on_event.append(self._on_event)
         when_settled(self._has_settled)
 
-    def connection(self) -> Connection:
+    def connection(self) -> Client:
         """A client has connected: the loop's protocol factory."""
         if not self._looks:
             self._looks = True
             self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
-        return Connection(self)
+        return Client(self)
 
     def close(self) -> None:
-        for connection in tuple(self.connections):
-            connection.abort()
+        for client in tuple(self.clients):
+            client.abort()
 
     def plan_expiry(self) -> None:
         """Be awake when the next lease may end."""
@@ -76,19 +75,34 @@ class ShimDoor:
             self._expiry.cancel()
         self._expiry = self.loop.call_at(due, self._expire)
 
-    def relieve(self, client: Connection) -> None:
+    def relieve(self, client: Client) -> None:
         """A client does not take its answers: where all that waits is too much, the one with the most has to go."""
-        if client.unsent * len(self.connections) <= config.MAX_SHIM_UNSENT:
+        if client.unsent * len(self.clients) <= config.MAX_SHIM_UNSENT:
             return  # it has no more than its share, so somebody else is to blame
-        unsent = {connection: connection.unsent for connection in self.connections}
+        unsent = {one: one.unsent for one in self.clients}
         if sum(unsent.values()) > config.MAX_SHIM_UNSENT:
             self.counters["slow_reader"] += 1
             max(unsent, key=unsent.__getitem__).abort()
 
-    def _expire(self) -> None:
+    def may_serve(self, now: float) -> bool:
+        """Whether there is time for a client in this turn of the loop, or programs and the LAN should have theirs."""
+        if self._turn != self.loop.turns:
+            self._turn, self._turn_began_at = self.loop.turns, now
+        return now - self._turn_began_at < config.SHIM_TURN_S
+
+    def _expire(self, held_up: bool = False) -> None:
+        """End the leases that have run out. If we were held up, heartbeats may have come in time that we have not read yet."""
         self._expiry = None
-        self.shim.registrations.expire(self.loop.time(), config.SHIM_EXPIRE_AT_ONCE)
-        self.plan_expiry()
+        due, now = self.shim.registrations.due, self.loop.time()
+        if due is not None and now - due > config.SHIM_STALLED_S and not held_up:
+            self._expiry = self.loop.call_later(config.SHIM_STALLED_S, self._expire, True)
+            return
+        self.shim.registrations.expire(now, config.SHIM_EXPIRE_AT_ONCE)
+        due = self.shim.registrations.due
+        if due is not None and due <= now:
+            self._expiry = self.loop.call_soon(self._expire, True)  # there were more
+        else:
+            self.plan_expiry()
 
     def _has_settled(self) -> None:
         self.settled = True
@@ -104,10 +118,15 @@ class ShimDoor:
         news, self._news = self._news, []
         if not news:
             return
-        for connection, wanted in tuple(self.watching.items()):
-            lines = [line for name, line in news if wanted.covers(name)]
-            if lines:
-                connection.tell(b"".join(lines))
+        concerned: dict[Wanted, list[bytes]] = {}
+        for name, line in news:
+            for wanted in shim.concerning(name):
+                if wanted in self.watching:
+                    concerned.setdefault(wanted, []).append(line)
+        for wanted, found in concerned.items():
+            together = b"".join(found)
+            for client in tuple(self.watching.get(wanted, ())):
+                client.tell(together)
 
     def _next_in_turn(self) -> None:
         if len(self._long) > 1:
@@ -115,7 +134,6 @@ class ShimDoor:
         self._long.popleft()()
 
     def _on_event(self, event: Event) -> None:
-        self.answers.forget()
         if not self.watching:
             return
         if not self._news:
@@ -124,262 +142,9 @@ class ShimDoor:
         self._news.append((event.advert.name, line))
 
     def _look_at_clients(self) -> None:
-        self._looks = bool(self.connections)
+        self._looks = bool(self.clients)
         if self._looks:
             self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
         now = self.loop.time()
-        for connection in tuple(self.connections):
-            connection.look_at_the_time(now)
-
-
-class Connection:
-    """One client. Its requests are answered in their order; while one waits, later ones are left unread."""
-
-    def __init__(self, door: ShimDoor) -> None:
-        self._door = door
-        self._loop = door.loop
-        self._shim = door.shim
-        self._dialect: Lines | Framed | None = None
-        """Its first byte tells."""
-        self._since = door.loop.time()
-        """When what it does now began: a message, a pause, the taking of an answer, the end."""
-        self._waits = False
-        """A request is answered later."""
-        self._full = False
-        """The client does not take its answers: no more is read before it does."""
-        self._ended = False
-        """Nothing more is heeded; what was answered may still be on its way."""
-        self._unwelcome = False
-        """One connection too many: it is told so, in its own dialect."""
-        self._transport: Stream
-
-    @property
-    def unsent(self) -> int:
-        return self._transport.get_write_buffer_size()
-
-    # --- what the loop calls ---
-
-    def connection_made(self, transport: Stream) -> None:
-        self._transport = transport
-        others = len(self._door.connections)
-        self._door.connections.add(self)
-        if others >= config.MAX_SHIM_CONNECTIONS:
-            self._door.counters["over_limit"] += 1
-            self._unwelcome = True
-            if others >= config.MAX_SHIM_CONNECTIONS + config.SHIM_WAITING_ROOM:
-                self.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._ended:
-            return
-        if self._dialect is None:
-            self._dialect = Lines() if data[0] in PRINTABLE else Framed()
-        now = self._loop.time()
-        if not self._dialect.rest:
-            self._since = now
-        self._dialect.feed(data)
-        if self._unwelcome:
-            self._end(Refused("over_limit", f"{config.MAX_SHIM_CONNECTIONS} clients are connected, no more can be"))
-        else:
-            self._serve_on(now)
-
-    def pause_writing(self) -> None:
-        self._full = True
-        self._since = self._loop.time()
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self._since = self._loop.time()
-        if not self._waits:
-            self._wait()
-            self._loop.call_soon(self._go_on)
-
-    def eof_received(self) -> None:
-        if self._dialect is not None and self._dialect.rest and not self._ended:
-            self._refuse(Refused("bad_request", "the connection ended within a message (a line ends in a line feed)"))
-
-    def connection_lost(self) -> None:
-        self._ended = True
-        self._door.connections.discard(self)
-        self._door.watching.pop(self, None)
-
-    # --- requests ---
-
-    def _serve_on(self, now: float) -> None:
-        """Serve what is there; of much, a part now and the rest when others had their turn."""
-        dialect = self._dialect
-        if dialect is None:
-            return
-        for _ in range(config.SHIM_REQUESTS_AT_ONCE):
-            if self._waits or self._full or self._ended:
-                return
-            try:
-                request = dialect.next()
-                if request is None:
-                    return
-                self._since = now
-                self._serve(request, now)
-            except Broken as broken:
-                self._end(broken)
-            except Refused as refused:
-                self._refuse(refused)
-        self._wait()
-        self._loop.call_soon(self._go_on)
-
-    def _serve(self, request: Request, now: float) -> None:
-        SERVED_BY.get(type(request), Connection._act)(self, request, now)
-
-    def _act(self, request: Request, now: float) -> None:
-        self._answer(self._shim.act(request, now))
-
-    def _register(self, request: Register | RegisterKey, now: float) -> None:
-        self._act(request, now)
-        self._door.answers.forget()  # a lease that had just run out may go on, and that is no event of the directory
-        self._door.plan_expiry()
-
-    def _query(self, request: Query | QueryKey, now: float) -> None:
-        self._find(request.wanted(), now, now)
-
-    def _find(self, wanted: Wanted, asked_at: float, now: float) -> None:
-        """Answer with what is there, once the LAN's adverts are known and no heartbeat is just a moment late."""
-        answer = self._door.answers.get((self._dialect.__class__, wanted), now)
-        if answer is not None:
-            self._write(answer)
-        elif not self._door.settled:
-            self._wait_until_settled(partial(self._find, wanted, asked_at))
-        elif self._shim.is_much(wanted):
-            self._wait_for_turn(partial(self._find_all, wanted, asked_at))
-        else:
-            self._find_all(wanted, asked_at, now)
-
-    def _find_all(self, wanted: Wanted, asked_at: float, now: float) -> None:
-        assert self._dialect is not None
-        found = self._shim.find(wanted, asked_at, now)
-        if found.late:
-            self._wait_for(found.late, wanted, asked_at, now)
-            return
-        answer = self._dialect.encode(Answer(services=found.services))
-        if now < found.until:
-            self._door.answers.keep((self._dialect.__class__, wanted), answer, found.until)
-        self._write(answer)
-
-    def _wait_for(self, late: list[str], wanted: Wanted, asked_at: float, now: float) -> None:
-        still = self._shim.registrations.late(late, asked_at, now)
-        if still:
-            self._wait()
-            then = partial(self._wait_for, still, wanted, asked_at)
-            self._loop.call_later(config.SHIM_LATE_LOOK_S, self._go_on, then)
-        else:
-            self._find(wanted, asked_at, now)
-
-    def _watch(self, request: Watch | WatchKey, now: float) -> None:
-        """First what is there already; then, a line for each, what happens."""
-        if not self._door.settled:
-            self._wait_until_settled(partial(self._watch, request))
-        elif self._shim.is_much(request.wanted()):
-            self._wait_for_turn(partial(self._watch_all, request.wanted()))
-        else:
-            self._watch_all(request.wanted(), now)
-
-    def _watch_all(self, wanted: Wanted, _now: float) -> None:
-        self._door.tell_news()  # to the others; this one has it in its list
-        self._answer(Answer(services=[shim.describe(advert) for advert in self._shim.there(wanted)]))
-        self._door.watching[self] = wanted
-
-    def tell(self, news: bytes) -> None:
-        self._write(news)
-
-    def _wait(self) -> None:
-        """Leave unread what follows."""
-        self._waits = True
-        self._transport.pause_reading()
-
-    def _wait_until_settled(self, action: Callable[[float], None]) -> None:
-        self._wait()
-        self._door.when_settled(lambda: self._go_on(action))
-
-    def _wait_for_turn(self, action: Callable[[float], None]) -> None:
-        self._wait()
-        self._door.in_turn(lambda: self._go_on(action))
-
-    def _go_on(self, action: Callable[[float], None] | None = None) -> None:
-        """Do what had to wait, if it was not just others' turn; then the rest, unless it has to wait again."""
-        if self._ended:
-            return
-        now = self._loop.time()
-        self._waits = False
-        if action is not None:
-            action(now)
-        if not self._waits:
-            self._serve_on(now)
-        if not (self._waits or self._full):
-            self._transport.resume_reading()
-
-    # --- answers ---
-
-    def _answer(self, answer: Answer) -> None:
-        self._write(self._dialect.encode(answer))  # type: ignore[union-attr]  # there is one, by the first request
-
-    def _refuse(self, refused: Refused) -> None:
-        assert self._dialect is not None
-        self._door.counters[refused.code] += 1
-        self._write(self._dialect.encode_refusal(refused))
-
-    def _write(self, data: bytes) -> None:
-        assert self._dialect is not None
-        self._transport.write(data)
-        if self._dialect.one_request and not self._ended:
-            self._ended = True
-            self._transport.close()
-        if self._transport.get_write_buffer_size():
-            self._door.relieve(self)
-
-    # --- the end ---
-
-    def look_at_the_time(self, now: float) -> None:
-        """End it when it has taken too long over what it does."""
-        spent_s = now - self._since
-        if self._ended:
-            if spent_s > (config.SHIM_STALL_S if self.unsent else config.SHIM_LINGER_S):
-                self.abort()
-        elif self._full:
-            if spent_s > config.SHIM_STALL_S:
-                self._door.counters["slow_reader"] += 1
-                self.abort()
-        elif self._waits or self in self._door.watching:
-            return
-        elif self._dialect is None:
-            if spent_s > (config.SHIM_LINGER_S if self._unwelcome else config.SHIM_IDLE_S):
-                self.abort()
-        elif self._dialect.rest:
-            if spent_s > config.SHIM_MESSAGE_S:
-                self._end(
-                    Refused("timeout", f"the message was not complete {config.SHIM_MESSAGE_S:g} s after it began")
-                )
-        elif spent_s > config.SHIM_IDLE_S:
-            self._end(Refused("timeout", f"nothing was asked for {config.SHIM_IDLE_S:g} s: connect again"))
-
-    def abort(self) -> None:
-        self._ended = True
-        self._transport.abort()
-
-    def _end(self, refused: Refused) -> None:
-        """An error that nothing can follow. The client has a moment to read it: closing at once would take it away."""
-        self._ended = True
-        self._since = self._loop.time()
-        self._door.watching.pop(self, None)
-        self._refuse(refused)
-        self._transport.resume_reading()
-        self._transport.write_eof()
-
-
-SERVED_BY: dict[type[Request], Callable[[Connection, Any, float], None]] = {
-    Register: Connection._register,
-    RegisterKey: Connection._register,
-    Query: Connection._query,
-    QueryKey: Connection._query,
-    Watch: Connection._watch,
-    WatchKey: Connection._watch,
-}
-"""What is more than to act on the registrations. By a table: isinstance is slow on msgspec's classes."""
+        for client in tuple(self.clients):
+            client.look_at_the_time(now)

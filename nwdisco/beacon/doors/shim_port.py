@@ -5,6 +5,8 @@ Few beacons have such a client, and taking in the door's code costs every first 
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +22,9 @@ BACKLOG = 1024
 FOR_ALL = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", None), config.SHIM_KEEPALIVE_S),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", None), 10),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", None), 3),
     (socket.SOL_SOCKET, socket.SO_SNDBUF, config.SHIM_KERNEL_BYTES),
     (socket.SOL_SOCKET, socket.SO_RCVBUF, config.SHIM_KERNEL_BYTES),
 )
@@ -49,12 +54,15 @@ class ShimPort:
             return
         try:
             listening = socket.create_server(where, backlog=BACKLOG)
-        except OSError as error:
-            self._why_not = f"{where[0]}:{where[1]}: {error.strerror}"
+        except (OSError, UnicodeError) as error:
+            number = getattr(error, "errno", None) or 0
+            why = os.strerror(number) if number > 0 else str(error)
+            self._why_not = f"{where[0]}:{where[1]}: {why}"
             log(f"no shim on {self._why_not}. For another place: --shim HOST:PORT or NWDISCO_SHIM")
             return
         for level, option, value in FOR_ALL:  # the connections that it takes inherit them
-            listening.setsockopt(level, option, value)
+            if option is not None:  # macOS lacks one
+                listening.setsockopt(level, option, value)
         self._listening = listening
         self._loop.serve(listening, self._connection, config.MAX_SHIM_MESSAGE)
 
@@ -66,14 +74,14 @@ class ShimPort:
 
     @property
     def in_use(self) -> bool:
-        return self._door is not None and bool(self._door.connections or self._door.shim.registrations)
+        return self._door is not None and bool(self._door.clients or self._door.shim.registrations)
 
     def status(self) -> dict[str, object]:
         door = self._door
         return {
             "address": None if self._listening is None else "{}:{}".format(*self._listening.getsockname()),
             "why_not": self._why_not if self._listening is None else None,
-            "connections": 0 if door is None else len(door.connections),
+            "connections": 0 if door is None else len(door.clients),
             "registrations": 0 if door is None else len(door.shim.registrations),
             "refused": {} if door is None else dict(door.counters),
         }
@@ -82,5 +90,9 @@ class ShimPort:
         if self._door is None:
             from .shim import ShimDoor
 
-            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._when_settled)
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            most = min(
+                config.MAX_SHIM_CONNECTIONS, max(1, files // 2 - config.SHIM_WAITING_ROOM)
+            )  # half is for programs
+            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._when_settled, most)
         return self._door.connection()

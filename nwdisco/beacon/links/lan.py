@@ -73,13 +73,12 @@ class LanLink:
             self._loop.remove_reader(end)
             end.close()
 
-    def settled(self) -> bool:
-        """Whether what is on the LAN is known by now."""
+    def _settled(self) -> bool:
         return self.lan.settled(self._loop.time())
 
     def when_settled(self, action: Callable[[], None]) -> None:
         """Call once what is on the LAN is known; at once if it is."""
-        if self.settled():
+        if self._settled():
             action()
         else:
             self._on_settled.append(action)
@@ -124,7 +123,7 @@ class LanLink:
         self._wake = self._loop.call_at(due, self._woken)
 
     def _look_whether_settled(self) -> None:
-        if self._on_settled and self.settled():
+        if self._on_settled and self._settled():
             actions, self._on_settled = self._on_settled, []
             for action in actions:
                 action()
@@ -173,7 +172,11 @@ class LanLink:
         if self._stopped:
             return
         self._loop.call_later(INTERFACES_EVERY_S, self._look_at_interfaces)
-        found = interfaces(self._settings.interfaces)
+        try:
+            found = interfaces(self._settings.interfaces)
+        except OSError as error:  # no files left, say: look again the next time
+            self._failed(error)
+            return
         if found == self.interfaces:
             return
         log("interfaces are now: " + (", ".join(f"{i.name} {i.ip}" for i in found) or "none"))

@@ -12,7 +12,7 @@ from typing import Any
 import netifaces
 import pytest
 
-from nwdisco import address
+from nwdisco import addresses as address
 from nwdisco.errors import AddressError, InvalidAddressError, NoAddressFoundError
 
 Names = Callable[[dict[str, str]], None]
@@ -296,5 +296,5 @@ def test_without_a_free_port_the_error_says_to_give_one(monkeypatch: pytest.Monk
 
 def test_importing_addresses_takes_in_no_netifaces() -> None:
     """The beacon knows the interfaces; a program that is given a port needs none of that."""
-    code = "import sys, nwdisco.address as a; a.complete(8080); sys.exit('netifaces' in sys.modules)"
+    code = "import sys, nwdisco.addresses as a; a.complete(8080); sys.exit('netifaces' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0

@@ -1,0 +1,63 @@
+"""Is the service still there whose reply is waited for?
+
+The connection tells when its program dies; the beacon, when its machine does.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from . import config
+from .beacon import start
+from .connection import Connection, Gone
+from .errors import BeaconError, ServiceGoneError
+from .known import known
+
+
+class Vigil:
+    """Look now and then, for one wait."""
+
+    def __init__(self, address: str, monitor: zmq.Socket[bytes]) -> None:
+        self._address = address
+        self._monitor = monitor
+        self._names = known(address)
+        self._next_at = time.monotonic() + config.WATCH_OVER_S
+
+    def look(self) -> float:
+        """Look, if it is time to; seconds until the next look. Raises ServiceGoneError."""
+        left_s = self._next_at - time.monotonic()
+        if left_s > 0:
+            return left_s
+        self._look_at_connection()
+        self._ask_beacon()
+        self._next_at = time.monotonic() + config.WATCH_OVER_S
+        return config.WATCH_OVER_S
+
+    def _look_at_connection(self) -> None:
+        while self._monitor.poll(0):
+            if recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED:
+                raise ServiceGoneError(
+                    f"{self._address} closed the connection before it replied: its program has ended"
+                )
+
+    def _ask_beacon(self) -> None:
+        """What the beacon listed at this address once, and lists there no more, is gone. Who was never listed is not missed."""
+        with suppress(BeaconError, Gone):  # no beacon, no knowledge
+            end = start.connect_if_running()
+            if end is None:
+                return
+            connection = Connection(end)
+            try:
+                adverts = connection.ask({"do": "list"})["adverts"]
+            finally:
+                connection.close()
+            there = {name for name, address, *_ in adverts if address == self._address}
+            if self._names and not there:
+                raise ServiceGoneError(
+                    f"{', '.join(sorted(self._names))} at {self._address} has left the network before it replied"
+                )
+            self._names |= there

@@ -1,0 +1,3 @@
+import nwdisco as nw0
+
+nw0.advertise("myservice7")

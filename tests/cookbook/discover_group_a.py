@@ -1,0 +1,3 @@
+import nwdisco as nw0
+
+alice = nw0.advertise("chat/alice")

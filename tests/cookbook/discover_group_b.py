@@ -1,0 +1,3 @@
+import nwdisco as nw0
+
+bob = nw0.advertise("chat/bob")
