@@ -29,6 +29,22 @@ NOBLOCK, SNDMORE, RCVMORE, EVENTS, POLLIN = (
 BINDS = (zmq.ROUTER, zmq.PUB)
 
 
+class _UntilTheEnd:
+    """Whoever uses a socket while the program ends is one of its daemon threads, and ends too, without a word."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+
+    def __enter__(self) -> None:
+        if self._socket.closed:
+            raise SystemExit
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, zmq.ContextTerminated):
+            self._socket.close()
+            raise SystemExit from None
+
+
 class Socket:
     """One ZeroMQ socket, bound or connected. `kind` is zmq.ROUTER, zmq.PUB, zmq.REQ or zmq.SUB."""
 
@@ -52,6 +68,7 @@ class Socket:
         except BaseException:
             self.zmq.close()
             raise
+        self._until_the_end = _UntilTheEnd(self.zmq)
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self.fds = (self.zmq.FD, self._woken)
@@ -60,7 +77,7 @@ class Socket:
             self._ready.register(fd, select.POLLIN)
 
     def send(self, frames: list[bytes]) -> None:
-        with self.lock:
+        with self.lock, self._until_the_end:
             for frame in frames[:-1]:
                 self.zmq.send(frame, SNDMORE)
             self.zmq.send(frames[-1])
@@ -69,9 +86,7 @@ class Socket:
 
     def take(self) -> list[bytes] | None:
         """What has arrived, if anything has."""
-        with self.lock:
-            if self.zmq.closed:
-                raise SystemExit  # the program ends, and this is one of its daemon threads
+        with self.lock, self._until_the_end:
             if not self.zmq.getsockopt(EVENTS) & POLLIN:  # type: ignore[operator]
                 return None
             frames = [self.zmq.recv(NOBLOCK)]
@@ -125,15 +140,13 @@ class Socket:
                 if limit_ms != self._limit_ms:
                     self.zmq.rcvtimeo = self._limit_ms = limit_ms
                 try:
-                    return self.zmq.recv()
+                    with self._until_the_end:
+                        return self.zmq.recv()
                 except zmq.Again:
                     if deadline is not None and time.monotonic() >= deadline:
                         if gone is not None:
                             raise gone from None
                         return None
-        except zmq.ContextTerminated:
-            self.zmq.close()
-            raise SystemExit from None  # the program ends, and this is one of its daemon threads
         except KeyboardInterrupt:
             raise SocketInterruptedError(time.monotonic() - began_at) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -294,6 +295,20 @@ def test_a_reply_that_is_no_message_is_an_error_and_the_next_one_arrives(
                 asker.end()
         else:
             assert asker.end() == expected
+
+
+def test_after_a_reply_of_two_frames_the_next_send_works(machine: Machine, wire: zmq.Context[Any]) -> None:
+    asker, rep = machine.program(), wire.socket(zmq.REP)
+    address = f"127.0.0.1:{rep.bind_to_random_port('tcp://127.0.0.1')}"
+    asker.begin("send_message_to", address, 1, wait_for_reply_s=20)
+    assert rep.recv() == b"1"
+    rep.send_multipart([b'"one"', b'"two"'])
+    with suppress(Failed):  # or a reply: NetworkZero takes the first frame
+        asker.end()
+    asker.begin("send_message_to", address, 2, wait_for_reply_s=20)
+    assert rep.recv() == b"2"
+    rep.send(b'"good"')
+    assert asker.end() == "good"
 
 
 def test_who_asks_a_web_server_is_told(machine: Machine) -> None:
