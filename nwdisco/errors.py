@@ -3,6 +3,8 @@
 Each message says what happened, to what, and what to do about it.
 """
 
+from __future__ import annotations
+
 
 class NwdiscoError(Exception):
     """The root of the tree."""
@@ -21,6 +23,9 @@ class NameTakenError(NwdiscoError):
         super().__init__(
             f"{name!r} is advertised already, at {address}: choose another name, or leave out fail_if_exists"
         )
+
+    def __reduce__(self) -> tuple[type[NameTakenError], tuple[str, str]]:
+        return type(self), (self.name, self.address)
 
 
 class AddressError(NwdiscoError, ValueError):
@@ -68,6 +73,9 @@ class SocketTimedOutError(NwdiscoError):
             f"no reply within {n_seconds:g} s: it may still be at work, or not be listening; send again to try again"
         )
 
+    def __reduce__(self) -> tuple[type[SocketTimedOutError], tuple[float]]:
+        return type(self), (self.n_seconds,)
+
 
 class SocketInterruptedError(NwdiscoError, KeyboardInterrupt):
     """Ctrl-C, while a message, a reply or news was waited for. Who catches KeyboardInterrupt catches it."""
@@ -75,6 +83,9 @@ class SocketInterruptedError(NwdiscoError, KeyboardInterrupt):
     def __init__(self, after_n_seconds: float) -> None:
         self.after_n_seconds = after_n_seconds
         super().__init__(f"interrupted after {after_n_seconds:.1f} s")
+
+    def __reduce__(self) -> tuple[type[SocketInterruptedError], tuple[float]]:
+        return type(self), (self.after_n_seconds,)
 
 
 class SocketAlreadyExistsError(NwdiscoError):

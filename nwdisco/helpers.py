@@ -26,4 +26,4 @@ def string_to_bytes(data: str) -> bytes:
     try:
         return base64.b64decode(data.encode("ascii"), validate=True)
     except (ValueError, AttributeError) as error:
-        raise MessageError(f"{data[:40]!r} does not come from bytes_to_string: {error}") from None
+        raise MessageError(f"{repr(data)[:40]} does not come from bytes_to_string: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from . import config
 from .errors import MessageError
@@ -39,9 +40,14 @@ def decode(data: bytes) -> Any:
 
 def encode_news(topic: str, data: object) -> list[bytes]:
     """The two frames. Bytes go as they are. Raises MessageError."""
-    if not isinstance(topic, str):
-        raise MessageError(f"the topic is {topic!r}: give text")
-    return [topic.encode(), _small_enough(data) if isinstance(data, bytes) else encode(data)]
+    frames = [_encode_text(topic, "topic"), data if isinstance(data, bytes) else encode(data)]
+    return [_small_enough(frame) for frame in frames]
+
+
+def encode_prefixes(prefix: object) -> tuple[bytes, ...]:
+    """One prefix of topics, or several. Raises MessageError."""
+    several = [prefix] if isinstance(prefix, str) or not isinstance(prefix, Iterable) else prefix
+    return tuple(_encode_text(one, "prefix") for one in several)
 
 
 def decode_news(frames: Sequence[bytes], is_raw: bool) -> tuple[str, Any]:
@@ -60,6 +66,15 @@ def split_envelope(frames: list[bytes]) -> tuple[list[bytes], bytes]:
     if len(frames) < 3 or frames[-2]:
         raise Foreign(f"{len(frames)} frames that are no request")
     return frames[:-1], frames[-1]
+
+
+def _encode_text(text: object, what: str) -> bytes:
+    try:
+        if isinstance(text, str):
+            return text.encode()
+    except UnicodeEncodeError:
+        pass
+    raise MessageError(f"the {what} is {str(text)[:60]!r}: give text that UTF-8 can carry")
 
 
 def _small_enough(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import zmq
@@ -124,8 +124,9 @@ class Speaker:
             self._socket = _messenger.socket(zmq.REQ, self._place)
             self._monitor = self._socket.zmq.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         assert self._monitor is not None
+        vigil = Vigil(self._place, self._monitor)  # before the question: what happened before is of no interest
         self._socket.send([data])
-        return self._socket, Vigil(self._place, self._monitor)
+        return self._socket, vigil
 
     def read(self, reply: bytes) -> Any:
         try:
@@ -255,19 +256,20 @@ class Publisher:
 class Subscriber:
     """Hears news with certain prefixes from certain addresses."""
 
-    def __init__(self, places: tuple[str, ...], prefixes: tuple[str, ...]) -> None:
+    def __init__(self, places: tuple[str, ...], prefixes: tuple[bytes, ...]) -> None:
         self.socket = _messenger.socket(zmq.SUB, *places)
         for prefix in prefixes:
-            self.socket.zmq.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+            self.socket.zmq.setsockopt(zmq.SUBSCRIBE, prefix)
         self.turn = threading.Lock()
         self.end = self.socket.close
 
     @classmethod
     def of(cls, address: str | Sequence[str], prefix: str | Sequence[str]) -> Subscriber:
-        places = tuple(addressbook.place_of(one) for one in ([address] if isinstance(address, str) else address))
-        prefixes = (prefix,) if isinstance(prefix, str) else tuple(prefix)
+        several = isinstance(address, Iterable) and not isinstance(address, str)
+        places = tuple(addressbook.place_of(one) for one in (address if several else [address]))
         if not places:
             raise InvalidAddressError("no address is given: give one, or several in a list")
+        prefixes = messages.encode_prefixes(prefix)
         return _messenger.get(("subscriber", places, prefixes), lambda: cls(places, prefixes))
 
     def receive(self, deadline: float | None, is_raw: bool) -> tuple[str, Any] | None:

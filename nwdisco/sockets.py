@@ -18,6 +18,7 @@ import zmq
 
 from . import config
 from .errors import InvalidAddressError, ServiceGoneError, SocketAlreadyExistsError, SocketInterruptedError
+from .strangers import Strangers
 
 LONGEST_SLICE_S = 3600.0
 LAST_REPLY_S = 0.2
@@ -71,7 +72,9 @@ class Socket:
         self._until_the_end = _UntilTheEnd(self.zmq)
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
-        self.fds = (self.zmq.FD, self._woken)
+        self._strangers = Strangers(self.zmq) if kind == zmq.ROUTER else None
+        watched = () if self._strangers is None else (self._strangers.monitor.FD,)
+        self.fds: tuple[int, ...] = (self.zmq.FD, self._woken, *watched)
         self._ready = select.poll()
         for fd in self.fds:
             self._ready.register(fd, select.POLLIN)
@@ -95,8 +98,8 @@ class Socket:
             return frames
 
     @contextmanager
-    def waited_on(self) -> Iterator[tuple[int, int]]:
-        """One caller at a time (see `take_turn`). Two file descriptors: when one can be read, `look_again`, then `take`."""
+    def waited_on(self) -> Iterator[tuple[int, ...]]:
+        """One caller at a time (see `take_turn`). File descriptors: when one can be read, `look_again`, then `take`."""
         self._waiting = True
         try:
             yield self.fds
@@ -106,6 +109,8 @@ class Socket:
     def look_again(self, fd: int) -> None:
         if fd == self._woken:
             os.read(fd, 4096)
+        elif fd != self.fds[0] and self._strangers is not None and not self.zmq.closed:
+            self._strangers.look()
 
     def receive(self, deadline: float | None) -> list[bytes] | None:
         """What arrives; None at the deadline (on time.monotonic(); None: never). One caller at a time."""
@@ -141,7 +146,10 @@ class Socket:
                     self.zmq.rcvtimeo = self._limit_ms = limit_ms
                 try:
                     with self._until_the_end:
-                        return self.zmq.recv()
+                        reply = self.zmq.recv()
+                        while self.zmq.getsockopt(RCVMORE):  # more than a message has, and of no use
+                            self.zmq.recv()
+                        return reply
                 except zmq.Again:
                     if deadline is not None and time.monotonic() >= deadline:
                         if gone is not None:
@@ -153,6 +161,8 @@ class Socket:
     def close(self) -> None:
         with self.lock:
             if not self.zmq.closed:
+                if self._strangers is not None:
+                    self.zmq.disable_monitor()
                 self.zmq.close()
                 os.write(self._waker, b".")
 

@@ -25,6 +25,8 @@ class Vigil:
         self._address = address
         self._monitor = monitor
         self._names = known(address)
+        while monitor.poll(0):
+            recv_monitor_message(monitor)
         self._next_at = time.monotonic() + config.WATCH_OVER_S
 
     def look(self) -> float:

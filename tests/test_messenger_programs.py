@@ -151,13 +151,12 @@ def is_gone(asker: Program, why: str) -> None:
     assert time.monotonic() - began_at < 10
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_service_killed_while_one_waits_for_its_reply_is_an_error(machine: Machine, end: signal.Signals) -> None:
+def test_a_service_killed_while_one_waits_for_its_reply_is_an_error(machine: Machine) -> None:
     service, asker = machine.program(), machine.program()
     address = service.call("advertise", "doomed")
     asks(asker, address)
     assert service.call("wait_for_message_from", address, 20) == "hello"
-    service.kill(end)
+    service.kill(signal.SIGKILL)
     is_gone(asker, f"{address} .*ended")
 
 
@@ -225,7 +224,7 @@ def test_a_beacon_that_is_killed_does_not_make_a_service_gone(machine: Machine) 
     assert asker.call("discover", "steady") == address
     asks(asker, address)
     assert service.call("wait_for_message_from", address, 20) == "hello"
-    for _ in range(4):
+    for _ in range(2):
         pid = machine.beacon_pid()
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda p=pid: not alive(p), "the beacon's death")  # type: ignore[misc]
@@ -294,7 +293,7 @@ def test_a_program_whose_daemon_threads_wait_for_ever_comes_to_its_end_in_silenc
         "    threading.Thread(target=verb, args=(address,), daemon=True).start()\n"
         "    until_asleep(threading.enumerate()[-1])\n"
     )
-    for _ in range(3):
+    for _ in range(2):
         addresses = [own_address() for _ in range(3)]
         done = machine.python(code.format(tests=os.path.dirname(__file__), addresses=addresses))
         assert (done.returncode, done.stderr) == (0, "")

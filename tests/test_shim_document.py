@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from nwdisco import config
 from nwdisco.core import framed
 from nwdisco.core.refused import Refused
 from tests.documents import Document
-from tests.machines import Machine, wait_until
+from tests.machines import DEADLINE_S, Machine, wait_until
 from tests.shim import Shim
 
 DOCUMENT = Document("shim.md")
@@ -127,11 +128,14 @@ def test_an_example_registers_itself_and_shows_who_is_there(
     with running(program[0], str(EXAMPLES / program[1]), *where) as process:
         wait_until(lambda: any(there.startswith(name) for there in shim.machine.names()), f"{name} by {program[1]}")
         assert process.stdout is not None
+        over = threading.Timer(DEADLINE_S, process.kill)
+        over.start()
         shown = ""
         while "192.168.1.7" not in shown:
             line = process.stdout.readline()
-            assert line, shown
+            assert line, f"it ended, or was ended after {DEADLINE_S} s, having shown {shown!r}"
             shown += line
+        over.cancel()
 
 
 @needs("nc")
