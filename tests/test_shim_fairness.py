@@ -38,6 +38,11 @@ class Client:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+        self.sent_late = 0
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
@@ -72,3 +77,18 @@ def test_what_happens_at_once_is_told_a_watcher_in_one_write_and_a_new_watcher_n
     assert [write.count(b"joined") for write in first.writes] == [0, 10]
     assert [write.count(b"joined") for write in second.writes] == [0]
     assert second.writes[0].count(b'"key"') == 10
+
+
+def test_who_reads_slowly_is_not_cut_off_and_who_reads_nothing_is() -> None:
+    loop = Loop()
+    door = ShimDoor(loop, Directory("node-one"), lambda: "10.0.0.1", lambda action: action())
+    for reads in (True, False):
+        client, transport = door.connection(), Client()
+        client.connection_made(transport)  # type: ignore[arg-type]
+        client.data_received(b'{"type":"query","key":"all"}\n')
+        client.pause_writing()
+        now = loop.time()
+        for second in range(int(3 * config.SHIM_STALL_S)):
+            transport.sent_late += 1000 * reads
+            client.look_at_the_time(now + second)
+        assert transport.aborted == (not reads)
