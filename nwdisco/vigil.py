@@ -16,6 +16,7 @@ from .beacon import start
 from .connection import Connection, Gone
 from .errors import BeaconError, ServiceGoneError
 from .known import known
+from .sockets import EVENTS, POLLIN
 
 
 class Vigil:
@@ -25,7 +26,8 @@ class Vigil:
         self._address = address
         self._monitor = monitor
         self._names = known(address)
-        while monitor.poll(0):
+        self._has_listed = False
+        while has_news(monitor):
             recv_monitor_message(monitor)
         self._next_at = time.monotonic() + config.WATCH_OVER_S
 
@@ -40,7 +42,7 @@ class Vigil:
         return config.WATCH_OVER_S
 
     def _look_at_connection(self) -> None:
-        while self._monitor.poll(0):
+        while has_news(self._monitor):
             if recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED:
                 raise ServiceGoneError(
                     f"{self._address} closed the connection before it replied: its program has ended"
@@ -48,18 +50,27 @@ class Vigil:
 
     def _ask_beacon(self) -> None:
         """What the beacon listed at this address once, and lists there no more, is gone. Who was never listed is not missed."""
+        if self._has_listed and not self._names:
+            return
         with suppress(BeaconError, Gone):  # no beacon, no knowledge
             end = start.connect_if_running()
             if end is None:
                 return
             connection = Connection(end)
             try:
-                adverts = connection.ask({"do": "list"})["adverts"]
+                if not self._names:
+                    adverts = connection.ask({"do": "list"})["adverts"]
+                    self._names = {name for name, address, *_ in adverts if address == self._address}
+                    self._has_listed = True
+                    return
+                for name in self._names:
+                    if connection.ask({"do": "discover", "name": name, "wait_s": 0})["address"] == self._address:
+                        return
             finally:
                 connection.close()
-            there = {name for name, address, *_ in adverts if address == self._address}
-            if self._names and not there:
-                raise ServiceGoneError(
-                    f"{', '.join(sorted(self._names))} at {self._address} has left the network before it replied"
-                )
-            self._names |= there
+            names = ", ".join(sorted(self._names))
+            raise ServiceGoneError(f"{names} at {self._address} has left the network before it replied")
+
+
+def has_news(monitor: zmq.Socket[bytes]) -> bool:
+    return bool(monitor.getsockopt(EVENTS) & POLLIN)  # type: ignore[operator]
