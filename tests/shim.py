@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 from tests.machines import DEADLINE_S, Machine, wait_until
 
 LEASE_S = 5.0
+LATE_WAIT_S = 0.2
+"""So long past its lease a query waits for a service's heartbeat."""
 GRACE_S = 0.4
 """A framed registration is removed so long after its lease; no query answers it in between."""
 MAX_HEADER = 2048

@@ -273,14 +273,15 @@ def test_a_beacon_that_cannot_start_is_an_error_that_says_why(machine: Machine) 
 def test_a_long_life_of_calls_leaks_no_file_descriptor(machine: Machine) -> None:
     program = machine.program()
     program.call("advertise", "a", ":1")
-    program.call("discover", "a")
-    before = program.call("open_file_descriptors")
-    for number in range(50):
-        program.call("advertise", f"b/{number}", ":1")
-        program.call("discover_group", "b")
-        program.call("unadvertise", f"b/{number}")
-        program.call("discover", "nobody", 0)
-    assert program.call("open_file_descriptors") == before
+    open_files = []
+    for _ in range(2):  # in the first half all is opened that it needs, its guard's thread included
+        for number in range(50):
+            program.call("advertise", f"b/{number}", ":1")
+            program.call("discover_group", "b")
+            program.call("unadvertise", f"b/{number}")
+            program.call("discover", "nobody", 0)
+        open_files.append(program.call("open_file_descriptors"))
+    assert open_files[0] == open_files[1]
 
 
 def test_a_thousand_adverts_of_one_program_are_listed_at_once(machine: Machine) -> None:
