@@ -295,7 +295,7 @@ class _Messenger:
     """All of this process's speakers, listeners, publishers and subscribers, by what they are for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._all: dict[tuple[object, ...], Any] = {}
 
@@ -311,8 +311,9 @@ class _Messenger:
             return made
 
     def socket(self, kind: int, *places: str) -> Socket:
-        if self._context is None:
-            self._context = zmq.Context()
+        with self._lock:
+            if self._context is None:
+                self._context = zmq.Context()
         return Socket(self._context, kind, *places)
 
     def end(self) -> None:
