@@ -92,9 +92,11 @@ def test_a_beacon_that_a_program_starts_has_the_link_by_its_setting_and_lives_wh
 ) -> None:
     host = a_host(network)
     host.env |= {"NWDISCO_NETWORKZERO": "yes", "NWDISCO_IDLE_S": "0.5"}
-    host.call("discover_all")
+    ours = host.program()  # keeps the beacon until theirs is there
+    ours.call("discover_all")
     nz = theirs(host, python)
     assert nz.call("advertise", "theirs")
+    assert ours.finish() == 0
     pid = host.beacon_pid()
     holds(lambda: alive(pid), "it is used", 2)
     assert nz.finish() == 0

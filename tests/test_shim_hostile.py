@@ -163,16 +163,6 @@ def test_a_line_that_is_no_request_is_refused_and_the_next_one_served(shim: Shim
         assert wire.line() == NOTHING
 
 
-def test_a_browser_s_request_with_lines_in_its_body_changes_nothing(shim: Shim) -> None:
-    body = b'{"type":"register","key":"evil","values":"x"}\r\n'
-    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with shim.wire(head + body) as wire:
-        refusal(wire.line())
-        assert wire.line() is None
-    with shim.wire() as wire:
-        assert "evil" not in wire.names()
-
-
 @pytest.mark.parametrize(
     "sent",
     [b"{" + b"x" * 1_000_000, b"{" + b"x" * 1_000_000 + b"\r\n" + QUERY_LINE, deep(10_000) + b"\n", b"[" * 10_000],

@@ -28,8 +28,8 @@ def until(moment: float) -> None:
 
 
 def test_who_asks_for_its_own_type_before_it_heartbeats_still_comes_in_time(shim: Shim) -> None:
-    uuid, begun, _ = timed(lambda: shim.register("hive", "10.0.0.1", 80))
-    until(begun + LEASE_S + 0.02)
+    uuid, begun, registered = timed(lambda: shim.register("hive", "10.0.0.1", 80))
+    until(registered + LEASE_S + 0.02)
     found, _, answered = timed(lambda: shim.query("hive"))
     assert found == []
     if answered - begun < LEASE_S + GRACE_S - 0.05:  # this machine was fast enough for what is to be shown
@@ -39,7 +39,9 @@ def test_who_asks_for_its_own_type_before_it_heartbeats_still_comes_in_time(shim
 
 def test_a_heartbeat_that_came_in_time_counts_though_the_beacon_was_held_up(shim: Shim) -> None:
     with shim.wire() as lines:
-        uuid, begun, _ = timed(lambda: lines.ask(action="register", type="hive", ip="10.0.0.1", port=80)["uuid"])
+        uuid, begun, registered = timed(
+            lambda: lines.ask(action="register", type="hive", ip="10.0.0.1", port=80)["uuid"]
+        )
         watcher = shim.machine.program()
         watcher.call("watch", "hive")
         assert watcher.call("next_event")[0] == "joined"
@@ -47,7 +49,7 @@ def test_a_heartbeat_that_came_in_time_counts_though_the_beacon_was_held_up(shim
         os.kill(shim.pid, signal.SIGSTOP)
         try:
             lines.say(action="heartbeat", uuid=uuid)
-            until(begun + LEASE_S + GRACE_S + 0.2)
+            until(registered + LEASE_S + GRACE_S + 0.2)
         finally:
             os.kill(shim.pid, signal.SIGCONT)
         assert lines.line() == {"ok": True}

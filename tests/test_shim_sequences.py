@@ -352,9 +352,6 @@ def test_what_the_article_refuses_is_refused_with_a_reason_and_the_next_line_ser
     assert lines.ask(type="query", key=key.decode()) == {"ok": True, "services": []}
 
 
-# --- lines: what was added ---
-
-
 def test_a_heartbeat_in_lines_renews_and_of_an_unknown_key_is_not_found(shim: Shim, lines: Wire) -> None:
     key = fresh("beating")
     lines.register(key, "x", timeout=1)
