@@ -245,6 +245,7 @@ def test_the_name_advertised_last_wins_on_every_host_and_fail_if_exists_counts_t
 def test_a_beacon_that_is_told_to_stop_says_goodbye(network: Network) -> None:
     a, b = network.host(), network.host()
     beacon = a.start("beacon")
+    wait_until(lambda: a.command("status").returncode == 0, "the beacon, before a program starts another one")
     ready(a, b)
     a.programs[0].call("advertise", "printer/a")
     wait_for_names(b, {"printer/a"})
