@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import lease
 from .addresses import complete, own_addresses
 from .connection import call
-from .core.ipv4 import is_ipv4
 from .errors import InvalidAddressError
 from .known import known
 from .requests import discover_all
@@ -64,7 +63,7 @@ def _where_to_listen(address: str, place: str) -> str:
     if place in own.values():
         return place
     is_here = ip.startswith("127.") or ip in own_addresses()
-    if is_here and (f":{port}" in own.values() or place in _picked or not is_ipv4(address.partition(":")[0])):
+    if is_here and (f":{port}" in own.values() or place in _picked or not _names_a_host(address)):
         return f"*:{port}"
     others = known(place) or {name for name, at, *_ in call(discover_all())["adverts"] if at == place}
     if not own or not others - set(own):
@@ -75,6 +74,12 @@ def _where_to_listen(address: str, place: str) -> str:
         )
     (mine,) = own.values()
     return "*" + mine if mine.startswith(":") else mine
+
+
+def _names_a_host(address: str) -> bool:
+    """A port alone is one of all networks; who says localhost means that."""
+    host = address.strip().partition(":")[0]
+    return bool(host) and not host.isdigit()
 
 
 def _remember(table: dict[str, str], key: str, value: str) -> None:

@@ -7,8 +7,10 @@ import socket
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zmq
 
 from tests import namespaces
 from tests.machines import Machine
@@ -71,3 +73,13 @@ def network(place: Path) -> Iterator[Network]:
     network = Network(place)
     yield network
     network.close()
+
+
+@pytest.fixture
+def wire() -> Iterator[zmq.Context[Any]]:
+    """Bare sockets that do not wait for ever, gone after the test."""
+    context = zmq.Context()
+    context.linger = 0
+    context.rcvtimeo = context.sndtimeo = 20_000
+    yield context
+    context.destroy()

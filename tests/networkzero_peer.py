@@ -31,6 +31,30 @@ VERBS = (
 )
 
 
+MALFORMED = [
+    b"",
+    b"\xff",
+    b"\xff\xfe",
+    b"[]",
+    b"{}",
+    b'["x"]',
+    b'["x","a:1"]',
+    b'["x","a:1",20,1]',
+    b'["x",1,20]',
+    b'[1,"a:1",20]',
+    b'["x","a:1","20"]',
+    b'["x","a:1",true]',
+    b'["x","a:1",NaN]',
+    b'["x","a:1",1e999]',
+    b'["","a:1",20]',
+    b'["x","",20]',
+    b'["a\\nb","a:1",20]',
+    b'["\\ud800","a:1",20]',
+    b"[" * 256,
+]
+"""Datagrams that are no advert of NetworkZero's."""
+
+
 def python() -> str:
     """A Python with networkzero; skips the test where there is none."""
     import pytest

@@ -7,33 +7,15 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+import socket
 from typing import Any
 
 import pytest
 import zmq
 
 from nwdisco.addresses import free_port
-from tests.machines import Failed, Machine, Program, wait_until
-
-
-@pytest.fixture
-def wire() -> Iterator[zmq.Context[Any]]:
-    """Bare sockets that do not wait for ever, gone after the test."""
-    context = zmq.Context()
-    context.linger = 0
-    context.rcvtimeo = context.sndtimeo = 20_000
-    yield context
-    context.destroy()
-
-
-def own_address() -> str:
-    return f"127.0.0.1:{free_port()}"
-
-
-def asks(program: Program, address: str, message: Any = "hello") -> None:
-    program.begin("send_message_to", address, message, wait_for_reply_s=30)
-
+from tests.machines import Failed, Machine, wait_until
+from tests.messaging import asks, own_address
 
 # --- as NetworkZero has it --------------------------------------------------------------------------------
 
@@ -315,3 +297,15 @@ def test_a_reply_sent_right_before_the_programs_end_arrives(machine: Machine, wi
     req.send(b'"b"')
     assert machine.python(code).returncode == 0
     assert len(req.recv()) == 3_000_002
+
+
+def test_who_waits_at_localhost_is_not_reached_from_elsewhere(machine: Machine) -> None:
+    port = free_port()
+    service = machine.program()
+    assert service.call("wait_for_message_from", f"localhost:{port}", wait_for_s=0) is None
+    socket.create_connection(("127.0.0.1", port), 20).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), 20)
+    everywhere = free_port()
+    assert service.call("wait_for_message_from", f"{everywhere}", wait_for_s=0) is None
+    socket.create_connection(("127.0.0.2", everywhere), 20).close()

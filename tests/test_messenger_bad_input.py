@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import zmq
 
-from nwdisco.addresses import free_port
 from nwdisco.config import MAX_MESSAGE_BYTES
 from tests.machines import Failed, Machine, Program, wait_until
+from tests.messaging import own_address
 
 HUNDRED_MB = 100_000_000
 GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x00NULL" + bytes(16) + b"\0" + bytes(31)
@@ -27,20 +26,6 @@ GARBAGE = {
     "ZMTP and then garbage": GREETING + b"garbage" * 100,
     "ZMTP and a frame without an end": GREETING + b"\x06" + struct.pack(">Q", 2**63 - 1) + b"x" * 100,
 }
-
-
-@pytest.fixture
-def wire() -> Iterator[zmq.Context[Any]]:
-    """Bare sockets that do not wait for ever, gone after the test."""
-    context = zmq.Context()
-    context.linger = 0
-    context.rcvtimeo = context.sndtimeo = 20_000
-    yield context
-    context.destroy()
-
-
-def own_address() -> str:
-    return f"127.0.0.1:{free_port()}"
 
 
 def listener(machine: Machine) -> tuple[Program, str]:

@@ -7,36 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
-from nwdisco.addresses import free_port
 from nwdisco.errors import ServiceGoneError
 from nwdisco.sockets import Socket
 from tests.agent import asleep
 from tests.machines import Failed, Machine, Program, alive, wait_until
-
-
-@pytest.fixture
-def wire() -> Iterator[zmq.Context[Any]]:
-    """Bare sockets that do not wait for ever, gone after the test."""
-    context = zmq.Context()
-    context.linger = 0
-    context.rcvtimeo = context.sndtimeo = 20_000
-    yield context
-    context.destroy()
-
-
-def own_address() -> str:
-    return f"127.0.0.1:{free_port()}"
-
-
-def asks(program: Program, address: str, message: Any = "hello") -> None:
-    program.begin("send_message_to", address, message, wait_for_reply_s=30)
-
+from tests.messaging import asks, own_address
 
 # --- threads ----------------------------------------------------------------------------------------------
 
@@ -202,6 +183,12 @@ def test_a_service_that_was_discovered_and_died_before_one_sends_is_an_error(mac
     is_gone(asker, f"dead at {address} has left")
 
 
+def naps(pid: int) -> int:
+    """How often a program's main thread has gone to sleep: who waits for a reply does so once for each look."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
+
+
 def test_a_service_that_was_started_again_is_waited_for_as_long_as_it_takes(machine: Machine) -> None:
     first, second, asker = (machine.program() for _ in range(3))
     address = own_address()
@@ -213,7 +200,8 @@ def test_a_service_that_was_started_again_is_waited_for_as_long_as_it_takes(mach
     assert second.call("wait_for_message_from", address, 0) is None
     asks(asker, address, "again")
     assert second.call("wait_for_message_from", address, 20) == "again"
-    time.sleep(1.2)  # it is slow: longer than two looks of who waits
+    before = naps(asker.pid)
+    wait_until(lambda: naps(asker.pid) >= before + 3, "two looks of who waits, and a third wait")
     second.call("send_reply_to", address, "at last")
     assert asker.end() == "at last"
 

@@ -129,34 +129,21 @@ def test_strangers_datagrams_are_counted_and_dropped_and_networkzero_s_programs_
 ) -> None:
     a, b = a_host(network), with_link(network)
     nz = theirs(a, python)
-    datagrams = [
-        b"",
-        b"\xff\xfe",
-        b"[]",
-        b"{}",
-        b'["x"]',
-        b'["x","a:1"]',
-        b'["x","a:1",20,1]',
-        b'["x",1,20]',
-        b'[1,"a:1",20]',
-        b'["x","a:1","20"]',
-        b'["x","a:1",true]',
-        b'["x","a:1",NaN]',
-        b'["x","a:1",1e999]',
-        b'["","a:1",20]',
-        b'["x","",20]',
-        b'["a\\nb","a:1",20]',
-        b'["\\ud800","a:1",20]',
-        b"[" * 250,
-    ]
     code = (
         "import socket, sys\n"
         "end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
         "for data in sys.argv[2:]:\n"
         "    end.sendto(bytes.fromhex(data), (sys.argv[1], 9999))\n"
     )
-    run(*a.prefix, "python3", "-c", code, b.ip(), *[data.hex() for data in [*datagrams, b'["' + b"x" * 300 + b'"]']])
-    wait_until(lambda: link(b)["dropped"].get("malformed") == len(datagrams), "all are counted")
+    run(
+        *a.prefix,
+        "python3",
+        "-c",
+        code,
+        b.ip(),
+        *[data.hex() for data in [*networkzero_peer.MALFORMED, b'["' + b"x" * 300 + b'"]']],
+    )
+    wait_until(lambda: link(b)["dropped"].get("malformed") == len(networkzero_peer.MALFORMED), "all are counted")
     assert link(b)["dropped"]["too_long"] == 1
     assert b.names() == []
     address = nz.call("advertise", "theirs/a")
