@@ -96,7 +96,6 @@ class Speaker:
         self._place = place
         self.turn = threading.Lock()
         self._socket: Socket | None = None
-        self._monitor: zmq.Socket[bytes] | None = None
 
     @classmethod
     def to(cls, place: str) -> Speaker:
@@ -120,11 +119,11 @@ class Speaker:
 
     def begin(self, data: bytes) -> tuple[Socket, Vigil]:
         """Ask: the socket on which the reply will come, and whoever looks whether it still can."""
+        if self._socket is not None and self._socket.has_events():
+            self.close()  # the connection of earlier questions has broken, and ZeroMQ may have given up on it
         if self._socket is None:
             self._socket = _messenger.socket(zmq.REQ, self._place)
-            self._monitor = self._socket.zmq.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        assert self._monitor is not None
-        vigil = Vigil(self._place, self._monitor)  # before the question: what happened before is of no interest
+        vigil = Vigil(self._place, self._socket)
         self._socket.send([data])
         return self._socket, vigil
 
@@ -143,10 +142,9 @@ class Speaker:
             self.turn.release()
 
     def close(self) -> None:
-        if self._socket is not None and not self._socket.zmq.closed:
-            self._socket.zmq.disable_monitor()
+        if self._socket is not None:
             self._socket.close()
-            self._socket = self._monitor = None
+            self._socket = None
 
 
 class Listener:

@@ -11,12 +11,12 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 
 import zmq
 
-from . import config
+from . import config, strangers
 from .errors import InvalidAddressError, ServiceGoneError, SocketAlreadyExistsError, SocketInterruptedError
 from .strangers import Strangers
 
@@ -28,16 +28,18 @@ NOBLOCK, SNDMORE, RCVMORE, EVENTS, POLLIN = (
 )
 """As plain numbers: pyzmq's enums cost a microsecond each time."""
 BINDS = (zmq.ROUTER, zmq.PUB)
+MONITORED: dict[int, int] = {zmq.REQ: zmq.EVENT_DISCONNECTED, zmq.ROUTER: strangers.EVENTS}
+"""What each kind of socket is watched for."""
 
 
 class _UntilTheEnd:
     """Whoever uses a socket while the program ends is one of its daemon threads, and ends too, without a word."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: Socket) -> None:
         self._socket = socket
 
     def __enter__(self) -> None:
-        if self._socket.closed:
+        if self._socket.zmq.closed:
             raise SystemExit
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -60,6 +62,8 @@ class Socket:
         self.zmq.maxmsgsize = config.MAX_MESSAGE_BYTES
         self.zmq.hwm = config.NEWS_QUEUE if kind in (zmq.PUB, zmq.SUB) else 1000
         self.zmq.reconnect_ivl = int(config.NEWS_RETRY_S * 1000)
+        self._monitor = self.zmq.get_monitor_socket(MONITORED[kind]) if kind in MONITORED else None
+        """From before the first connection on: nothing that happens to it is missed."""
         try:
             for place in places:
                 if kind in BINDS:
@@ -67,20 +71,21 @@ class Socket:
                 else:
                     self.zmq.connect(f"tcp://{place}")
         except BaseException:
-            self.zmq.close()
+            self._close()
             raise
-        self._until_the_end = _UntilTheEnd(self.zmq)
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
-        self._strangers = Strangers(self.zmq) if kind == zmq.ROUTER else None
-        watched = () if self._strangers is None else (self._strangers.monitor.FD,)
-        self.fds: tuple[int, ...] = (self.zmq.FD, self._woken, *watched)
+        self.fds: tuple[int, ...] = (self.zmq.FD, self._woken)
+        self._strangers: Strangers | None = None
+        if kind == zmq.ROUTER and self._monitor is not None:
+            self._strangers = Strangers(self._monitor, self.zmq.getsockopt_string(zmq.LAST_ENDPOINT))
+            self.fds += (self._monitor.FD,)
         self._ready = select.poll()
         for fd in self.fds:
             self._ready.register(fd, select.POLLIN)
 
     def send(self, frames: list[bytes]) -> None:
-        with self.lock, self._until_the_end:
+        with self.lock, _UntilTheEnd(self):
             for frame in frames[:-1]:
                 self.zmq.send(frame, SNDMORE)
             self.zmq.send(frames[-1])
@@ -89,7 +94,7 @@ class Socket:
 
     def take(self) -> list[bytes] | None:
         """What has arrived, if anything has."""
-        with self.lock, self._until_the_end:
+        with self.lock, _UntilTheEnd(self):
             if not self.zmq.getsockopt(EVENTS) & POLLIN:  # type: ignore[operator]
                 return None
             frames = [self.zmq.recv(NOBLOCK)]
@@ -109,8 +114,9 @@ class Socket:
     def look_again(self, fd: int) -> None:
         if fd == self._woken:
             os.read(fd, 4096)
-        elif fd != self.fds[0] and self._strangers is not None and not self.zmq.closed:
-            self._strangers.look()
+        elif fd != self.fds[0] and self._strangers is not None:
+            with self.lock, _UntilTheEnd(self):
+                self._strangers.look()
 
     def receive(self, deadline: float | None) -> list[bytes] | None:
         """What arrives; None at the deadline (on time.monotonic(); None: never). One caller at a time."""
@@ -145,7 +151,7 @@ class Socket:
                 if limit_ms != self._limit_ms:
                     self.zmq.rcvtimeo = self._limit_ms = limit_ms
                 try:
-                    with self._until_the_end:
+                    with _UntilTheEnd(self):
                         reply = self.zmq.recv()
                         while self.zmq.getsockopt(RCVMORE):  # more than a message has, and of no use
                             self.zmq.recv()
@@ -158,13 +164,22 @@ class Socket:
         except KeyboardInterrupt:
             raise SocketInterruptedError(time.monotonic() - began_at) from None
 
+    def has_events(self) -> bool:
+        """Whether something has happened to the connection of a REQ: it has broken, then."""
+        return self._monitor is not None and bool(self._monitor.getsockopt(EVENTS) & POLLIN)  # type: ignore[operator]
+
     def close(self) -> None:
         with self.lock:
             if not self.zmq.closed:
-                if self._strangers is not None:
-                    self.zmq.disable_monitor()
-                self.zmq.close()
+                self._close()
                 os.write(self._waker, b".")
+
+    def _close(self) -> None:
+        if self._monitor is not None:
+            with suppress(zmq.ContextTerminated):
+                self.zmq.disable_monitor()
+            self._monitor.close()
+        self.zmq.close()
 
     def __del__(self) -> None:
         for fd in (getattr(self, "_woken", None), getattr(self, "_waker", None)):

@@ -21,9 +21,9 @@ A_LINE_EVERY_S = 1.0
 
 
 class Strangers:
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self.monitor = socket.get_monitor_socket(EVENTS)
-        self._place = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    def __init__(self, monitor: zmq.Socket[bytes], place: str) -> None:
+        self._monitor = monitor
+        self._place = place
         self._new: set[int] = set()
         """Connections that have said nothing yet, by their file descriptors."""
         self._said_at = -A_LINE_EVERY_S
@@ -32,8 +32,8 @@ class Strangers:
     def look(self) -> None:
         """What has happened since the last look."""
         strange = False
-        while self.monitor.poll(0):
-            message = recv_monitor_message(self.monitor)
+        while self._monitor.poll(0):
+            message = recv_monitor_message(self._monitor)
             event, connection = message["event"], message["value"]
             if event == zmq.EVENT_ACCEPTED:
                 self._new.add(connection)

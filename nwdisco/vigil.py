@@ -8,27 +8,22 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
 from . import config
 from .beacon import start
 from .connection import Connection, Gone
 from .errors import BeaconError, ServiceGoneError
 from .known import known
-from .sockets import EVENTS, POLLIN
+from .sockets import Socket
 
 
 class Vigil:
     """Look now and then, for one wait."""
 
-    def __init__(self, address: str, monitor: zmq.Socket[bytes]) -> None:
+    def __init__(self, address: str, socket: Socket) -> None:
         self._address = address
-        self._monitor = monitor
+        self._socket = socket
         self._names = known(address)
         self._has_listed = False
-        while has_news(monitor):
-            recv_monitor_message(monitor)
         self._next_at = time.monotonic() + config.WATCH_OVER_S
 
     def look(self) -> float:
@@ -42,11 +37,8 @@ class Vigil:
         return config.WATCH_OVER_S
 
     def _look_at_connection(self) -> None:
-        while has_news(self._monitor):
-            if recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED:
-                raise ServiceGoneError(
-                    f"{self._address} closed the connection before it replied: its program has ended"
-                )
+        if self._socket.has_events():
+            raise ServiceGoneError(f"{self._address} closed the connection before it replied: its program has ended")
 
     def _ask_beacon(self) -> None:
         """What the beacon listed at this address once, and lists there no more, is gone. Who was never listed is not missed."""
@@ -70,7 +62,3 @@ class Vigil:
                 connection.close()
             names = ", ".join(sorted(self._names))
             raise ServiceGoneError(f"{names} at {self._address} has left the network before it replied")
-
-
-def has_news(monitor: zmq.Socket[bytes]) -> bool:
-    return bool(monitor.getsockopt(EVENTS) & POLLIN)  # type: ignore[operator]

@@ -162,6 +162,18 @@ def test_who_asks_where_news_are_published_is_told(machine: Machine) -> None:
     assert failed.value.kind in ("ServiceGoneError", "MessageError"), "not a timeout: nobody will ever reply"
 
 
+def test_who_asks_where_messages_were_answered_and_news_are_published_now_is_told(machine: Machine) -> None:
+    service, address = listener(machine)
+    asker, publisher = machine.program(), machine.program()
+    goes_on(service, address, asker)
+    service.finish()
+    publisher.call("send_news_to", address, "topic", 1)
+    for _ in range(3):
+        with pytest.raises(Failed) as failed:
+            asker.call("send_message_to", address, "hello", wait_for_reply_s=20)
+        assert failed.value.kind in ("ServiceGoneError", "MessageError"), "however the broken connection has fared"
+
+
 # --- foreign bytes ----------------------------------------------------------------------------------------
 
 
