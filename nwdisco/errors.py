@@ -100,5 +100,25 @@ class DifferentThreadError(NwdiscoError):
     """Never raised: any thread may use any address. NetworkZero has it."""
 
 
+class RegistryError(NwdiscoError):
+    """A registry, or the etcd behind one, refused what was asked of it."""
+
+
+class RegistryKeyError(RegistryError, ValueError):
+    """A key or a value that no registry can hold."""
+
+
+class RegistryUnavailableError(RegistryError):
+    """A registry could not be reached in time: what was asked may have happened, or not."""
+
+
+class RegistryAccessError(RegistryError):
+    """A registry refused the user, the password or the certificate."""
+
+
+class NoInstanceError(NwdiscoError):
+    """No instance of a service is there, or none that its strategy would pick."""
+
+
 NetworkZeroError = NwdiscoError
 """Its name in programs that were written for NetworkZero."""
