@@ -51,7 +51,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @click.option("--shim", metavar="HOST:PORT", help="Where programs register over TCP (NWDISCO_SHIM).")
 @click.option("--no-shim", is_flag=True, help="Nowhere.")
 @click.option("--networkzero", is_flag=True, help="Speak with NetworkZero's programs too (NWDISCO_NETWORKZERO).")
-def beacon(shim: str | None, no_shim: bool, networkzero: bool) -> None:
+@click.option("--etcd", metavar="HOST:PORT[,...]", help="An etcd, for more than one LAN (NWDISCO_ETCD).")
+@click.option(
+    "--etcd-plain", metavar="SERVICE[,...]", help="Services that stand there plainly too (NWDISCO_ETCD_PLAIN)."
+)
+def beacon(shim: str | None, no_shim: bool, networkzero: bool, etcd: str | None, etcd_plain: str | None) -> None:
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
@@ -63,6 +67,9 @@ def beacon(shim: str | None, no_shim: bool, networkzero: bool) -> None:
     elif no_shim:
         settings.shim = None
     settings.networkzero = settings.networkzero or networkzero
+    settings.etcd = settings.etcd if etcd is None else etcd
+    if etcd_plain is not None:
+        settings.etcd_plain = config.plain_services("--etcd-plain", etcd_plain)
     run_beacon(settings, lambda: None, idle_s=None)
 
 
@@ -163,6 +170,8 @@ def status(as_json: bool) -> None:
             click.echo("shim refused: " + _counts(value["refused"]))
         elif key == "networkzero":
             click.echo("networkzero: " + (_networkzero(value) if value else "off"))
+        elif key == "etcd":
+            click.echo("etcd: " + (_etcd(value) if value else "off"))
         elif isinstance(value, dict):
             click.echo(f"{key}: " + _counts(value))
         else:
@@ -218,6 +227,13 @@ def _networkzero(link: dict[str, Any]) -> str:
     why_not = f" ({link['why_not']})" if link["why_not"] else ""
     numbers = ", ".join(f"{link[what]} {what}" for what in ("imported", "exported", "programs"))
     return f"{places}{why_not}, {numbers}, dropped: {_counts(link['dropped'])}"
+
+
+def _etcd(link: dict[str, Any]) -> str:
+    heard = "never answered" if link["answered_s_ago"] is None else f"answered {link['answered_s_ago']:.1f} s ago"
+    why_not = f" ({link['why_not']})" if link["why_not"] else ""
+    numbers = ", ".join(f"{link[what]} {what}" for what in ("imported", "exported"))
+    return f"{link['endpoints']}, {heard}{why_not}, {numbers}, dropped: {_counts(link['dropped'])}"
 
 
 def _counts(counters: dict[str, int]) -> str:

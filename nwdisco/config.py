@@ -78,6 +78,20 @@ SETTINGS: Final = (
         "yes or no: speak with NetworkZero's programs too, of the LAN (UDP port 9999) and of this machine (TCP port 9998)."
         " Costs a broadcast every 2 s for each service.",
     ),
+    (
+        "etcd",
+        "NWDISCO_ETCD",
+        "",
+        "HOST:PORT[,HOST:PORT...] of an etcd, for services of more than one LAN; https:// before each for TLS. How it lets"
+        " us in: NWDISCO_ETCD_USER, _PASSWORD or _PASSWORD_FILE, _CA, _CERT, _KEY. Costs 20 MB of memory and a thread.",
+    ),
+    (
+        "etcd_plain",
+        "NWDISCO_ETCD_PLAIN",
+        "",
+        "Services, with commas, that stand in etcd in the plain way too, SERVICE/LEASE = HOST:PORT, and are read from there:"
+        " for programs that know etcd and not nwdisco.",
+    ),
 )
 
 
@@ -94,6 +108,8 @@ class Settings:
     idle_s: float
     shim: tuple[str, int] | None
     networkzero: bool
+    etcd: str
+    etcd_plain: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -107,6 +123,8 @@ class Settings:
         settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
         settings.shim = None if text["shim"] == "none" else host_and_port("NWDISCO_SHIM", text["shim"])
         settings.networkzero = _yes_or_no("NWDISCO_NETWORKZERO", text["networkzero"])
+        settings.etcd = text["etcd"]
+        settings.etcd_plain = plain_services("NWDISCO_ETCD_PLAIN", text["etcd_plain"])
         return settings
 
 
@@ -120,6 +138,17 @@ def host_and_port(setting: str, text: str) -> tuple[str, int]:
             f"{setting} is {text[:80]!r}: give HOST:PORT, such as 127.0.0.1:65432 or 0.0.0.0:65432 (IPv4; port 0 is a free one)"
         )
     return host, int(port)
+
+
+def plain_services(setting: str, text: str) -> tuple[str, ...]:
+    """Names of services, out of a list with commas. Raises SettingError."""
+    services = tuple(part.strip() for part in text.split(",") if part.strip())
+    for service in services:
+        if "/" in service or not service.isprintable() or service == "nwdisco":
+            raise SettingError(
+                f"{setting} has {service[:80]!r}: give names of services, without a slash, such as hello,shop"
+            )
+    return services
 
 
 def _number(variable: str, text: str, low: float, high: float, whole: bool = False) -> float:
@@ -329,6 +358,18 @@ NETWORKZERO_WAIT_S: Final = 60.0
 """The longest that one waits: whoever asked may have gone, which a beacon does not notice."""
 MAX_NETWORKZERO_LOOKUPS: Final = 8
 """Host names that are looked up at the same time, each in a thread of its own."""
+
+# --- the etcd link (docs/etcd.md) -------------------------------------------------------------------------
+
+ETCD_LEASE_S: Final = 4
+"""A machine's lease, renewed each quarter of it. etcd takes up to half a second more to end it: a dead machine is gone within
+5 s. Shorter: sooner; longer: an etcd that elects a leader, or is held up, loses no leases."""
+ETCD_PLAIN_LEASE_S: Final = 10.0
+"""The lease that programs of the plain way have (SEEDS.md, 5): so long theirs stay listed when etcd is away."""
+ETCD_LISTED_S: Final = 2.0
+"""How long a beacon's first answers wait for what is in etcd. Shorter: sooner without it when etcd is away."""
+MAX_ETCD_VALUE: Final = 2048
+"""Bytes; the longest advert fits."""
 
 # --- messages between programs (docs/messages.md) ---------------------------------------------------------
 

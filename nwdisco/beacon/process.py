@@ -24,6 +24,7 @@ from .loop import Loop, log
 from .runtime import Runtime
 
 if TYPE_CHECKING:
+    from .links.etcd import EtcdLink
     from .networkzero import Networkzero
 
 IDLE_LOOK_S = 0.5
@@ -42,15 +43,16 @@ class Beacon:
         self._directory = Directory(_new_node_id())
         self._link = LanLink(self._loop, self._directory, settings, self._moved)
         self._own_ip = own_ip(self._link.interfaces)
+        self._etcd = self._etcd_if_wanted()
         self._door = ControlDoor(
             self._loop,
             self._directory,
             lambda: self._own_ip,
-            self._link.when_settled,
+            self._when_settled,
             self.status,
             self._loop.stop,
         )
-        self._shim = ShimPort(self._loop, self._directory, lambda: self._own_ip, self._link.when_settled)
+        self._shim = ShimPort(self._loop, self._directory, lambda: self._own_ip, self._when_settled)
         self._networkzero = self._networkzero_if_wanted()
 
     def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
@@ -62,6 +64,8 @@ class Beacon:
         self._link.start()
         if self._networkzero is not None:
             self._networkzero.start(self._link.interfaces)
+        if self._etcd is not None:
+            self._etcd.start()
         gc.freeze()  # what is there by now stays: no need to look at it again
         ready()
         log(f"beacon {self._directory.node} on {self._runtime.socket}")
@@ -72,6 +76,8 @@ class Beacon:
         listening.close()
         if self._networkzero is not None:
             self._networkzero.stop()
+        if self._etcd is not None:
+            self._etcd.stop()
         self._link.stop()
         self._door.close()
         self._shim.close()
@@ -106,6 +112,7 @@ class Beacon:
             "control": dict(self._door.counters),
             "shim": self._shim.status(),
             "networkzero": None if self._networkzero is None else self._networkzero.status(),
+            "etcd": None if self._etcd is None else self._etcd.status(),
         }
 
     def _networkzero_if_wanted(self) -> Networkzero | None:
@@ -113,7 +120,25 @@ class Beacon:
             return None
         from .networkzero import Networkzero  # with pyzmq, which no other beacon needs
 
-        return Networkzero(self._loop, self._directory, lambda: self._own_ip, self._link.when_settled)
+        return Networkzero(self._loop, self._directory, lambda: self._own_ip, self._when_settled)
+
+    def _etcd_if_wanted(self) -> EtcdLink | None:
+        if not self._settings.etcd:
+            return None
+        from ..etcd.settings import EtcdSettings
+        from .links.etcd import EtcdLink  # with asyncio and gRPC, which no other beacon needs
+
+        link = EtcdLink(
+            self._loop, self._directory, EtcdSettings.from_environment(self._settings.etcd), self._settings.etcd_plain
+        )
+        peers = self._link.lan.peers
+        peers.on_near, peers.on_far, peers.on_left = link.imports.near, link.imports.far, link.imports.left
+        return link
+
+    def _when_settled(self, action: Callable[[], None]) -> None:
+        """Call once what is on the LAN, and in etcd, is known."""
+        etcd = self._etcd
+        self._link.when_settled(action if etcd is None else lambda: etcd.when_listed(action))
 
     def _listen(self) -> socket.socket:
         if os.path.lexists(self._runtime.socket):
@@ -129,6 +154,8 @@ class Beacon:
         if self._networkzero is not None:
             self._networkzero.moved(interfaces)
         self._directory.readdress(self._own_ip)
+        if self._etcd is not None:
+            self._etcd.moved()
 
     def _end_when_idle(self, idle_s: float) -> None:
         now = self._loop.time()

@@ -231,7 +231,7 @@ class Lan:
         peer = self.peers.get(bye.node)
         if peer is not None and bye.seq > peer.seq and source in (peer.address, peer.elsewhere):
             peer.seq = bye.seq
-            self.peers.forget(peer, now)
+            self.peers.leave(peer, now)
 
     # --- who is there ---
 
@@ -281,6 +281,8 @@ class Lan:
         """Once in a while for each peer: has it fallen silent? Then probe it, then let its adverts expire."""
         if now < peer.watch_at or self.peers.get(peer.node) is not peer:
             return  # planned anew since, or gone
+        if now - peer.heard_at >= self._directory.lives_of(peer.node)[0]:
+            self.peers.lose(peer)
         if self._directory.expire(peer.node, now):
             self.peers.start_again(peer)  # should it be heard again, what expired is to be fetched
         silence_s = now - peer.heard_at

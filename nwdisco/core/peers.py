@@ -8,7 +8,7 @@ goes at the end: nothing flickers.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -34,6 +34,7 @@ class Peer:
         "elsewhere",
         "heard_at",
         "horizon",
+        "in_step",
         "latest",
         "node",
         "place",
@@ -69,6 +70,8 @@ class Peer:
         """Changes that came before the one before them, with their time of arrival, by `since`."""
         self.stale: set[str] | None = None
         """While its journal is read again: names not mentioned yet."""
+        self.in_step = False
+        """We had all that it advertises, and have not lost sight of it since."""
         self.chasing = False
         self.tries = 0
         self.progress_at = now
@@ -92,6 +95,12 @@ class Peers:
         self._early = 0
         self._departed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Peers forgotten lately: the last sequence number of each, and when."""
+        self.on_near: Callable[[str], None] = _nobody
+        """Told of a node when all that it advertises is known, ..."""
+        self.on_far: Callable[[str], None] = _nobody
+        """... before what a silent one advertises is dropped, ..."""
+        self.on_left: Callable[[str], None] = _nobody
+        """... and when one has said goodbye. Who knows it by another way too, wants to know."""
 
     def __len__(self) -> int:
         return len(self._by_node)
@@ -129,7 +138,20 @@ class Peers:
             self._by_address.setdefault(address, []).append(peer)
         return peer
 
+    def leave(self, peer: Peer, now: float) -> None:
+        """It said goodbye."""
+        peer.in_step = False
+        self.forget(peer, now)
+        self.on_left(peer.node)
+
+    def lose(self, peer: Peer) -> None:
+        """It has been silent for so long that what it advertises is dropped."""
+        if peer.in_step:
+            peer.in_step = False
+            self.on_far(peer.node)
+
     def forget(self, peer: Peer, now: float) -> None:
+        self.lose(peer)
         self._by_node.pop(peer.node, None)
         self._departed[peer.node] = (peer.seq, now)
         if len(self._departed) > config.MAX_NODES:
@@ -170,6 +192,7 @@ class Peers:
                 break
             self._early -= 1
             refused += self._apply(peer, *peer.early.pop(since))
+        self._look_whether_in_step(peer)
         return refused
 
     def told_latest(self, peer: Peer, version: int, count: int) -> None:
@@ -187,6 +210,7 @@ class Peers:
             self._directory.remove_all(peer.node)
         if peer.early and not peer.behind:
             self._drop_early(peer)
+        self._look_whether_in_step(peer)
 
     def gaps(self, peer: Peer, most: int) -> list[tuple[int, int]]:
         """What we miss, each after a version up to another (0: to the end), the oldest first."""
@@ -230,6 +254,11 @@ class Peers:
             peer.stale = None
         return refused
 
+    def _look_whether_in_step(self, peer: Peer) -> None:
+        if not peer.in_step and not peer.behind:
+            peer.in_step = True
+            self.on_near(peer.node)
+
     def _room_for(self, peer: Peer, entry: Entry) -> bool:
         return (
             self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE
@@ -245,6 +274,10 @@ class Peers:
     def _drop_early(self, peer: Peer) -> None:
         self._early -= len(peer.early)
         peer.early.clear()
+
+
+def _nobody(_node: str) -> None:
+    """Nobody wants to know."""
 
 
 def _advert(peer: Peer, entry: Entry, arrived_at: float) -> Advert:

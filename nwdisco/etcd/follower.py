@@ -1,0 +1,68 @@
+"""Following a prefix of etcd: all that is there, then every change, revision-exact, through outages and compactions.
+
+The prefix is read at one revision and watched from the next, so nothing is missed and nothing comes twice. When the watch
+breaks, for whatever reason, it begins anew with what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ..errors import RegistryError, RegistryUnavailableError
+from .client import Client, Compacted, Entry
+
+RETRY_S = 0.25
+"""After a failure, before the next try."""
+Listing = Callable[[list[Entry]], None]
+Changes = Callable[[list[tuple[Entry, bool]]], None]
+logger = logging.getLogger("nwdisco")
+
+
+class Follower:
+    """Calls `on_listing` with all that is there, at the start and after each gap, and `on_changes` with what happens then."""
+
+    def __init__(self, client: Client, prefix: bytes, on_listing: Listing, on_changes: Changes) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._on_listing = on_listing
+        self._on_changes = on_changes
+        self._watching: asyncio.Task[None] | None = None
+        self.stands = asyncio.Event()
+        """Set while nothing is missed."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        said = ""
+        while True:
+            self._watching = asyncio.ensure_future(self._follow())
+            try:
+                await self._watching
+            except (RegistryUnavailableError, Compacted):
+                await asyncio.sleep(RETRY_S)  # who calls etcd meanwhile says so
+            except RegistryError as error:
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("%s; tried again until it does not", error)
+                await asyncio.sleep(RETRY_S)
+            except asyncio.CancelledError:
+                if asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                    self._watching.cancel()
+                    raise
+                said = ""  # only the watch was given up
+            finally:
+                self.stands.clear()
+
+    def again(self) -> None:
+        """Read everything again: the connection may have missed something."""
+        if self._watching is not None and self.stands.is_set():
+            self._watching.cancel()
+
+    async def _follow(self) -> None:
+        entries, revision = await self._client.read(self._prefix)
+        self._on_listing(entries)
+        async for changes in self._client.watch(self._prefix, revision + 1):
+            self.stands.set()
+            if changes:
+                self._on_changes(changes)
