@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from nwdisco.addresses import free_port
@@ -23,11 +26,26 @@ def missing_etcd() -> str | None:
     return None
 
 
-class Etcd:
-    """One etcd. `prefix` is put before its command ("ip netns exec …"), `ip` is where clients reach it."""
+class EtcdctlWatch:
+    """What a running `etcdctl watch` prints."""
 
-    def __init__(self, ip: str = "127.0.0.1", prefix: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def line(self) -> str:
+        """The next line; waits for it."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().rstrip("\n")
+
+
+class Etcd:
+    """One etcd. `prefix` stands before its command ("ip netns exec …"); clients reach it at `ip`, it listens at `listen`."""
+
+    def __init__(
+        self, ip: str = "127.0.0.1", prefix: Sequence[str] = (), options: Sequence[str] = (), listen: str = ""
+    ) -> None:
         self.ip, self.port = ip, free_port()
+        self._listen = listen or ip
         self._peer_port = free_port()
         self._prefix, self._options = list(prefix), list(options)
         self._folder = Path(tempfile.mkdtemp(prefix="nwdisco-etcd-"))
@@ -46,13 +64,24 @@ class Etcd:
     def start(self) -> None:
         """Start, again after `kill` with all its data, and wait until it serves."""
         peers = f"http://127.0.0.1:{self._peer_port}"
+        options = {
+            "--name": "one",
+            "--data-dir": str(self._folder / "data"),
+            "--listen-client-urls": f"{self.scheme}://{self._listen}:{self.port}",
+            "--advertise-client-urls": f"{self.scheme}://{self.ip}:{self.port}",
+            "--listen-peer-urls": peers,
+            "--initial-advertise-peer-urls": peers,
+            "--initial-cluster": f"one={peers}",
+        }
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, "etcd", "--name", "one", "--data-dir", str(self._folder / "data")]
-                + ["--listen-client-urls", f"{self.scheme}://{self.ip}:{self.port}"]
-                + ["--advertise-client-urls", f"{self.scheme}://{self.ip}:{self.port}"]
-                + ["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers]
-                + ["--initial-cluster", f"one={peers}", "--unsafe-no-fsync", *self._options],
+                [
+                    *self._prefix,
+                    "etcd",
+                    *(part for option in options.items() for part in option),
+                    "--unsafe-no-fsync",
+                    *self._options,
+                ],
                 stdout=log,
                 stderr=log,
             )
@@ -76,6 +105,10 @@ class Etcd:
         self._process.kill()
         self._process.wait()
 
+    def forget_everything(self) -> None:
+        """Its data are lost, while it does not run."""
+        shutil.rmtree(self._folder / "data")
+
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -93,6 +126,26 @@ class Etcd:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @contextmanager
+    def watching(self, *arguments: str) -> Iterator[EtcdctlWatch]:
+        """`etcdctl watch`, once it stands."""
+        before = self._watchers()
+        command = [*self._prefix, "etcdctl", "--endpoints", f"{self.scheme}://{self.address}", "watch", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "ETCDCTL_API": "3"})
+        try:
+            wait_until(lambda: self._watchers() > before, "etcdctl's watch stands")
+            yield EtcdctlWatch(process)
+        finally:
+            process.kill()
+            process.communicate()
+
+    def _watchers(self) -> int:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=20) as page:
+            figures = page.read().decode()
+        found = re.search(r"^etcd_debugging_mvcc_watcher_total (\S+)$", figures, re.MULTILINE)
+        assert found, "etcd tells how many watch"
+        return int(float(found.group(1)))
 
     def revision(self) -> int:
         found: int = json.loads(self.ctl("get", "nothing", "--write-out=json"))["header"]["revision"]
