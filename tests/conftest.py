@@ -16,6 +16,7 @@ from tests import namespaces
 from tests.machines import Machine
 from tests.namespaces import Network
 
+pytest.register_assert_rewrite("tests.registry_contract", "tests.registry_contract_following", "tests.registry_tools")
 NO_SKIP = bool(os.environ.get("NWDISCO_TESTS_NO_SKIP"))
 
 

@@ -14,16 +14,22 @@ import queue
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Self
 
+from ..core.names import check_wait
 from ..errors import RegistryKeyError
 
 MAX_KEY_BYTES = 1024
 """Of a key, as UTF-8."""
 MAX_VALUE_BYTES = 512 * 1024
-"""Of a value, as UTF-8; etcd refuses requests over 1.5 MiB."""
+"""Of a value, as UTF-8."""
 MAX_AT_ONCE = 100
-"""Values of one put_all; etcd refuses more than 128 operations in a transaction."""
+"""Values of one put_all; etcd refuses more than 128 operations in a transaction, ..."""
+MAX_BYTES_AT_ONCE = 1024 * 1024
+"""... and requests over 1.5 MiB."""
+MIN_TTL_S = 2
+"""The shortest life of a lease; etcd makes shorter ones as long."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,14 @@ class Lease(ABC):
 
 
 class Following(ABC):
-    """Calls back with changes until closed."""
+    """Calls back with changes until closed, by its owner or with its registry."""
+
+    on_closed: Callable[[], None] | None = None
+    """Called once it is closed."""
 
     @abstractmethod
     def close(self) -> None:
-        """No call comes after this, but one that is under way in another thread."""
+        """No call comes after this, but one that is under way in another thread. Ends with `on_closed`, if there is one."""
 
     def __enter__(self) -> Self:
         return self
@@ -83,9 +92,7 @@ class Registry(ABC):
         return self.put_all({key: value}, lease=lease, only_if_absent=only_if_absent)
 
     @abstractmethod
-    def put_all(
-        self, values: Mapping[str, str], *, lease: Lease | None = None, only_if_absent: bool = False
-    ) -> bool:
+    def put_all(self, values: Mapping[str, str], *, lease: Lease | None = None, only_if_absent: bool = False) -> bool:
         """Set several keys at once: all or none. With `only_if_absent` none when one of them is there already."""
 
     @abstractmethod
@@ -112,8 +119,9 @@ class Registry(ABC):
 
     def children(self, key: str) -> list[str]:
         """The names directly beneath a key, sorted. "" is the top."""
-        depth = len(key.strip("/").split("/")) if key.strip("/") else 0
-        return sorted({parts[depth] for k in self.subtree(key) if len(parts := k.split("/")) > depth})
+        bare = check_key(key, or_top=True)
+        depth = len(bare.split("/")) if bare else 0
+        return sorted({parts[depth] for k in self.subtree(bare) if len(parts := k.split("/")) > depth})
 
     @abstractmethod
     def follow(self, key: str, on_change: Callable[[Change], None]) -> Following:
@@ -137,27 +145,26 @@ class Registry(ABC):
 
 
 class Watch:
-    """Iterate over changes, first over what is there. Ends when it is closed, from whatever thread."""
+    """Iterate over changes, first over what is there. Ends when it, or its registry, is closed, from whatever thread."""
 
     def __init__(self, registry: Registry, key: str) -> None:
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
-        self._closed = False
         self._following = registry.follow(key, self._changes.put)
+        self._following.on_closed = lambda: self._changes.put(None)
 
     def next(self, wait_s: float | None = None) -> Change | None:
         """The next change; None when none came within `wait_s` (None: wait for ever), or it was closed."""
-        if self._closed and self._changes.empty():
-            return None
+        limit_s = None if wait_s is None else check_wait(wait_s)
         try:
-            return self._changes.get(timeout=wait_s)
+            change = self._changes.get(timeout=limit_s)
         except queue.Empty:
             return None
+        if change is None:
+            self._changes.put(None)  # for whoever else waits, now or later
+        return change
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._following.close()
-            self._changes.put(None)
+        self._following.close()
 
     def __iter__(self) -> Iterator[Change]:
         while (change := self.next()) is not None:
@@ -178,9 +185,9 @@ def check_key(key: str, *, or_top: bool = False) -> str:
     if bare == "" and or_top:
         return bare
     if "" in bare.split("/"):
-        raise RegistryKeyError(f"the key {key!r} has an empty part: write parts with one slash between each two")
-    if "\0" in bare or not bare.isprintable():
-        raise RegistryKeyError(f"the key {key!r} has characters that cannot be printed: leave them out")
+        raise RegistryKeyError(f"the key {key[:80]!r} has an empty part: write parts with one slash between each two")
+    if not bare.isprintable():
+        raise RegistryKeyError(f"the key {key[:80]!r} has characters that cannot be printed: leave them out")
     if len(bare.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
         raise RegistryKeyError(f"a key has at most {MAX_KEY_BYTES} bytes as UTF-8, this one more: {key[:40]!r}…")
     return bare
@@ -191,7 +198,9 @@ def check_values(values: Mapping[str, str]) -> dict[str, str]:
     if not 0 < len(values) <= MAX_AT_ONCE:
         raise RegistryKeyError(f"put 1 to {MAX_AT_ONCE} values at once, not {len(values)}: put more in several calls")
     checked: dict[str, str] = {}
+    together = 0
     for key, value in values.items():
+        bare = check_key(key)
         if not isinstance(value, str):
             raise RegistryKeyError(f"the value of {key!r} is text, not {type(value).__name__}: use str or JSON")
         try:
@@ -200,8 +209,17 @@ def check_values(values: Mapping[str, str]) -> dict[str, str]:
             raise RegistryKeyError(f"the value of {key!r} cannot be written as UTF-8: {error.reason}") from None
         if size > MAX_VALUE_BYTES:
             raise RegistryKeyError(f"the value of {key!r} has {size} bytes, and may have {MAX_VALUE_BYTES}")
-        bare = check_key(key)
         if bare in checked:
             raise RegistryKeyError(f"the key {bare!r} stands twice among the values")
         checked[bare] = value
+        together += size
+    if together > MAX_BYTES_AT_ONCE:
+        raise RegistryKeyError(f"{together} bytes of values at once, and {MAX_BYTES_AT_ONCE} is the most: put fewer")
     return checked
+
+
+def check_ttl(ttl_s: float) -> float:
+    """A lease's time to live. RegistryKeyError for one that no lease can have."""
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not MIN_TTL_S <= ttl_s < inf:
+        raise RegistryKeyError(f"a lease lives {MIN_TTL_S} seconds or more, not {ttl_s!r}: give a larger number")
+    return ttl_s
