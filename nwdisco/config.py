@@ -258,6 +258,21 @@ ARRIVAL_PADDING_BYTES: Final = 70
 FIRST_SEQUENCE: Final = 10_000
 """Five digits from the start, so that the first beat is long enough to be answered without amplification."""
 
+# --- rooms and secrets (docs/security.md) ------------------------------------------------------------------
+
+MAX_ROOM_BYTES: Final = 100
+MIN_SECRET: Final = 8
+"""Characters. Shorter ones are guessed by whoever records a datagram."""
+CHALLENGES_PER_S: Final = 500.0
+"""Challenges and answers to them of one beacon. Lower: a flood of recorded datagrams makes less traffic; higher: new nodes get
+through one."""
+CHALLENGE_AGAIN_S: Final = 0.1
+"""A node is asked to prove itself so often at most."""
+SESSION_SILENT_S: Final = 5.0
+"""A node that was silent for so long proves itself again. Longer: who holds datagrams back can use them for longer."""
+SESSION_S: Final = 60.0
+"""And one that never is silent, so often. Shorter: more traffic, 180 bytes for each pair of nodes."""
+
 # --- the control door -------------------------------------------------------------------------------------
 
 CONTROL_VERSION: Final = 1

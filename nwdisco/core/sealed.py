@@ -1,0 +1,171 @@
+"""The seal: with a secret, every datagram is authenticated, and one that was recorded is worth nothing.
+
+A sealed datagram is `nw1#<tag> <node> <count> <kind><body>` (with a room `nw1@<room>#…`): the tag is a keyed BLAKE2s (RFC 7693)
+of all else, the count goes up by one with each datagram of a node. Who sees a node for the first time, or after a silence,
+believes it nothing before it has answered a challenge, which only somebody alive and with the secret can; from then on
+no count is taken twice. So nothing that was recorded before helps, whoever has restarted since, and no clock is asked.
+
+Promises, held by tests/test_sealed.py: without the secret nothing gets in and nothing is answered; an answer is never longer
+than what it answers.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import urlsafe_b64encode
+from collections import Counter, OrderedDict, deque
+from hashlib import blake2s
+from hmac import compare_digest
+from math import inf
+from typing import Final
+
+from .. import config
+from .budget import Budget
+from .contacts import Address
+from .datagrams import MAGIC
+from .wire import OTHER_SECRET, SEAL_MARK, Stranger, prefix_of, why_not_ours
+
+DATA, CHALLENGE, RESPONSE = b"d", b"c", b"r"
+TAG_LENGTH: Final = 16
+NODE_LENGTH: Final = 8
+COUNT_LENGTH: Final = 12
+NONCE_LENGTH: Final = 8
+HEAD_LENGTH: Final = TAG_LENGTH + 1 + NODE_LENGTH + 1 + COUNT_LENGTH + 1 + 1
+"""After the mark, up to the body."""
+WINDOW: Final = 64
+"""Counts so far behind the highest are still taken, once: datagrams overtake each other."""
+
+
+class _Session:
+    """A node that has answered a challenge."""
+
+    __slots__ = ("heard_at", "highest", "proved_at", "seen")
+
+    def __init__(self, count: int, now: float) -> None:
+        self.highest = count
+        self.seen = (1 << WINDOW) - 1
+        """Which of the counts up to the highest came already (or are too old): the lowest bit is the highest count."""
+        self.proved_at = now
+        self.heard_at = now
+
+    def take(self, count: int) -> bool:
+        """Whether this count is new; from now on it is not."""
+        if count > self.highest:
+            self.seen = (self.seen << min(count - self.highest, WINDOW) | 1) & ((1 << WINDOW) - 1)
+            self.highest = count
+            return True
+        bit = 1 << (self.highest - count) if self.highest - count < WINDOW else 0
+        if not bit or self.seen & bit:
+            return False
+        self.seen |= bit
+        return True
+
+
+class SealedWire:
+    def __init__(self, key: bytes, room: str, node: str, counters: Counter[str], now: float) -> None:
+        """`key`: secret.lan_key's."""
+        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self._key = key
+        self._node = node.encode()
+        self._prefix = prefix_of(room)
+        self._begins = self._prefix + SEAL_MARK
+        self._counters = counters
+        self._count = 0
+        self._sessions: dict[bytes, _Session] = {}
+        self._challenges: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        """The nonce that a node is to answer with, and when it was asked."""
+        self._budget = Budget(config.CHALLENGES_PER_S, now)
+
+    def seal(self, data: bytes) -> bytes:
+        return self._sealed(DATA, data[len(MAGIC) :])
+
+    def open(self, data: bytes, source: Address, now: float) -> bytes | Stranger | None:
+        if not data.startswith(self._begins):
+            return Stranger(why_not_ours(data, self._prefix, has_secret=True), source[0])
+        start = len(self._begins)
+        tag, rest = data[start : start + TAG_LENGTH], data[start + TAG_LENGTH :]
+        if len(data) < start + HEAD_LENGTH or not compare_digest(tag, self._tag(rest)):
+            return Stranger(OTHER_SECRET, source[0])
+        _, node, count, body = rest.split(b" ", 3)  # as one of us has written it
+        if node == self._node:
+            return None
+        kind, body = body[:1], body[1:]
+        if kind == CHALLENGE:
+            self._respond(node, body, len(data), source, now)
+        elif kind == RESPONSE:
+            self._take_response(node, int(count), body, now)
+        elif self._admits(node, int(count), source, now):
+            return MAGIC + body
+        return None
+
+    # --- who is believed ---
+
+    def _admits(self, node: bytes, count: int, source: Address, now: float) -> bool:
+        session = self._sessions.get(node)
+        if session is None or now - session.heard_at > config.SESSION_SILENT_S:
+            self._challenge(node, source, now)
+            self._counters["unproved"] += 1
+            return False
+        if now - session.proved_at > config.SESSION_S:
+            self._challenge(node, source, now)
+            if now - session.proved_at > config.SESSION_S + config.SESSION_SILENT_S:
+                self._counters["unproved"] += 1
+                return False
+        if not session.take(count):
+            self._counters["copies"] += 1
+            return False
+        session.heard_at = now
+        return True
+
+    def _challenge(self, node: bytes, source: Address, now: float) -> None:
+        nonce, asked_at = self._challenges.pop(node, (b"", -inf))
+        if now - asked_at >= config.CHALLENGE_AGAIN_S and self._budget.take(now):
+            nonce, asked_at = urlsafe_b64encode(os.urandom(NONCE_LENGTH * 3 // 4)), now
+            self.outbox.append((self._sealed(CHALLENGE, nonce), source))
+        if nonce:
+            self._challenges[node] = nonce, asked_at
+            if len(self._challenges) > config.MAX_NODES:
+                self._challenges.popitem(last=False)
+
+    def _respond(self, node: bytes, nonce: bytes, size: int, source: Address, now: float) -> None:
+        """To whoever has the secret; and to a node that is new, a challenge in its turn."""
+        response = self._sealed(RESPONSE, nonce)
+        if len(nonce) != NONCE_LENGTH or len(response) > size or not self._budget.take(now):
+            self._counters["unproved"] += 1
+            return
+        self.outbox.append((response, source))
+        session = self._sessions.get(node)
+        if session is None or now - session.heard_at > config.SESSION_SILENT_S:
+            self._challenge(node, source, now)
+
+    def _take_response(self, node: bytes, count: int, nonce: bytes, now: float) -> None:
+        wanted, _ = self._challenges.get(node, (b"", 0.0))
+        if not wanted or not compare_digest(nonce, wanted):
+            self._counters["unproved"] += 1
+            return
+        del self._challenges[node]
+        session = self._sessions.get(node)
+        if session is not None and now - session.heard_at <= config.SESSION_SILENT_S:
+            session.proved_at = session.heard_at = now
+            return
+        if session is None and len(self._sessions) >= config.MAX_NODES and not self._forget_silent(now):
+            self._counters["over_limit"] += 1
+            return
+        self._sessions[node] = _Session(count, now)
+
+    def _forget_silent(self, now: float) -> bool:
+        silent = [node for node, session in self._sessions.items() if now - session.heard_at > config.SESSION_SILENT_S]
+        for node in silent:
+            del self._sessions[node]
+        return bool(silent)
+
+    # --- the seal ---
+
+    def _sealed(self, kind: bytes, body: bytes) -> bytes:
+        self._count += 1
+        rest = b" %s %0*d %s%s" % (self._node, COUNT_LENGTH, self._count, kind, body)
+        return self._begins + self._tag(rest) + rest
+
+    def _tag(self, rest: bytes) -> bytes:
+        digest = blake2s(self._begins + rest, key=self._key, digest_size=TAG_LENGTH * 3 // 4).digest()
+        return urlsafe_b64encode(digest)
