@@ -1,0 +1,420 @@
+"""The registry in etcd when etcd is killed, paused, compacted, cut off, or loses its data: all is registered again, and who
+follows hears what differs, once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from nwdisco.addresses import free_port
+from nwdisco.errors import RegistryError, RegistryUnavailableError
+from nwdisco.services.etcd import EtcdRegistry
+from nwdisco.services.registry import Registry
+from tests.etcd import Etcd, missing_etcd
+from tests.machines import DEADLINE_S, wait_until
+from tests.registry_tools import TTL_S, Heard, gone, put
+
+pytestmark = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
+
+Record = Callable[[str, object], None]
+SHORT_S = 1.0
+"""The time of a call that is to fail."""
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    etcd = Etcd()
+    etcd.start()
+    yield etcd
+    etcd.close()
+
+
+@pytest.fixture
+def registry(etcd: Etcd) -> Iterator[EtcdRegistry]:
+    with EtcdRegistry(etcd.address, prefix="/", timeout_s=SHORT_S) as registry:
+        yield registry
+
+
+@pytest.fixture
+def watcher(etcd: Etcd) -> Iterator[EtcdRegistry]:
+    """Another one, which only follows."""
+    with EtcdRegistry(etcd.address, prefix="/") as watcher:
+        yield watcher
+
+
+def soon(record: Record, what: str, condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
+    """It comes true before the deadline; the report has the seconds that it took."""
+    start = time.monotonic()
+    wait_until(condition, what, deadline_s)
+    record(f"{what}, seconds", round(time.monotonic() - start, 2))
+
+
+def patient(registry: Registry, key: str) -> dict[str, str]:
+    """What is beneath a key, as soon as etcd says."""
+    found: list[dict[str, str]] = []
+
+    def reads() -> bool:
+        try:
+            found.append(registry.subtree(key))
+        except RegistryUnavailableError:
+            return False
+        return True
+
+    wait_until(reads, "etcd says what is there")
+    return found[0]
+
+
+def put_at_last(registry: Registry, key: str, value: str) -> None:
+    """Put, as soon as etcd takes it."""
+
+    def puts() -> bool:
+        try:
+            return registry.put(key, value)
+        except RegistryUnavailableError:
+            return False
+
+    wait_until(puts, f"etcd takes {key}")
+
+
+def lease_number(etcd: Etcd, key: str) -> int:
+    found = json.loads(etcd.ctl("get", "/" + key, "--write-out=json")).get("kvs", [{}])
+    number: int = found[0].get("lease", 0)
+    return number
+
+
+# --- etcd ends and comes back ---
+
+
+def test_killed_and_started_again_etcd_has_everything_and_who_follows_hears_nothing_twice(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry, record_property: Record
+) -> None:
+    registry.put_all({"a/1": "1", "a/2": "1"}, lease=registry.lease(TTL_S))
+    registry.put("a/3", "1")
+    heard = Heard()
+    with watcher.follow("a", heard.append):
+        etcd.kill()
+        with pytest.raises(RegistryUnavailableError):
+            registry.get("a/1")
+        etcd.start()
+        put_at_last(registry, "a/3", "2")
+        soon(record_property, "heard after the restart", lambda: put("a/3", "2") in heard)
+        assert heard.state() == patient(watcher, "a") == {"a/1": "1", "a/2": "1", "a/3": "2"}
+    assert heard[:3] == [put("a/1", "1"), put("a/2", "1"), put("a/3", "1")]
+    assert set(heard[3:]) == {put("a/3", "2")}
+
+
+def test_a_lease_lives_on_after_etcd_was_killed_and_started_again(
+    etcd: Etcd, registry: EtcdRegistry, record_property: Record
+) -> None:
+    lease = registry.lease(TTL_S)
+    registry.put("a", "1", lease=lease)
+    etcd.kill()
+    etcd.start()
+    with EtcdRegistry(etcd.address) as other:
+        other.put("marker", "1", lease=other.lease(2 * TTL_S, keep_alive=False))
+        soon(record_property, "a lease that nobody renews ended", lambda: other.get("marker") is None)
+    assert patient(registry, "a") == {"a": "1"}
+    assert lease.renew()
+    lease.end()
+    assert registry.get("a") is None
+
+
+def test_etcd_that_lost_its_data_gets_back_what_is_under_leases_and_who_follows_hears_what_is_gone(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry, record_property: Record
+) -> None:
+    first = registry.lease(TTL_S)
+    values = {f"kept/{number:03}": str(number) for number in range(150)}
+    for key, value in values.items():
+        registry.put(key, value, lease=first)
+    registry.put("lost", "1")
+    heard = Heard()
+    with watcher.follow("", heard.append):
+        etcd.kill()
+        etcd.forget_everything()
+        etcd.start()
+        soon(record_property, "put again", lambda: patient(watcher, "kept") == values)
+        soon(record_property, "followed", lambda: gone("lost") in heard and heard.state() == values)
+    assert heard.count(gone("lost")) == 1
+    assert lease_number(etcd, "kept/007") == int(first.id)
+    first.end()
+    assert watcher.subtree("") == {}
+
+
+def test_values_of_more_bytes_than_one_request_may_have_are_put_again_too(etcd: Etcd, registry: EtcdRegistry) -> None:
+    lease = registry.lease(TTL_S)
+    values = {f"a/{number}": str(number) * 400_000 for number in range(6)}
+    for key, value in values.items():
+        registry.put(key, value, lease=lease)
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    wait_until(lambda: registry.subtree("a") == values, "all six")
+
+
+# --- etcd stands still ---
+
+
+def test_paused_for_longer_than_a_lease_etcd_gets_everything_back(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry, record_property: Record
+) -> None:
+    lease = registry.lease(TTL_S)
+    registry.put_all({"a/1": "1", "a/2": "1"}, lease=lease)
+    watcher.put("b", "1", lease=watcher.lease(TTL_S, keep_alive=False))
+    heard = Heard()
+    with watcher.follow("", heard.append):
+        etcd.pause()
+        start = time.monotonic()
+        wait_until(lambda: time.monotonic() - start > 2 * TTL_S, "etcd stands still for longer than the lease")
+        etcd.resume()
+        soon(record_property, "what nobody renewed ended", lambda: gone("b") in heard)
+        put_at_last(registry, "a/end", "1")
+        both = {"a/1": "1", "a/2": "1", "a/end": "1"}
+        soon(record_property, "in step", lambda: heard.state() == patient(watcher, "") == both)
+    assert lease.renew()
+    assert lease_number(etcd, "a/1") == int(lease.id)
+
+
+def test_a_call_while_etcd_stands_still_fails_in_time_and_the_next_ones_work(etcd: Etcd, registry: EtcdRegistry) -> None:
+    registry.put("a", "1")
+    etcd.pause()
+    for _ in range(2):
+        with pytest.raises(RegistryUnavailableError, match="is it running"):
+            registry.get("a")
+    etcd.resume()
+    assert patient(registry, "a") == {"a": "1"}
+
+
+def test_close_does_not_wait_for_an_etcd_that_stands_still(etcd: Etcd, caplog: pytest.LogCaptureFixture) -> None:
+    registry = EtcdRegistry(etcd.address)
+    registry.put("a", "1", lease=registry.lease(TTL_S))
+    etcd.pause()
+    registry.close()
+    assert "ends with its leases" in caplog.text
+    etcd.resume()
+    with EtcdRegistry(etcd.address) as other:
+        wait_until(lambda: other.get("a") is None, "the end of the lease")
+
+
+# --- leases that are lost ---
+
+
+def test_a_lease_that_was_revoked_by_hand_is_had_again_under_the_same_id(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry, record_property: Record
+) -> None:
+    lease = registry.lease(TTL_S)
+    registry.put_all({"a/1": "1", "a/2": "1"}, lease=lease)
+    heard = Heard()
+    with watcher.follow("a", heard.append):
+        etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+        soon(record_property, "put again", lambda: len(heard) == 6)
+    assert set(heard[2:4]) == {gone("a/1"), gone("a/2")}
+    assert set(heard[4:]) == {put("a/1", "1"), put("a/2", "1")}
+    assert lease_number(etcd, "a/1") == int(lease.id)
+
+
+def test_a_put_under_a_kept_lease_that_was_lost_meanwhile_works(etcd: Etcd, registry: EtcdRegistry) -> None:
+    lease = registry.lease(60)
+    registry.put("a/1", "1", lease=lease)
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    assert registry.put("a/2", "2", lease=lease)
+    assert registry.subtree("a") == {"a/1": "1", "a/2": "2"}
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    assert lease.renew()
+    assert registry.subtree("a") == {"a/1": "1", "a/2": "2"}
+    lease.end()
+    assert registry.subtree("a") == {}
+
+
+def test_a_put_under_a_lease_that_is_not_kept_and_was_lost_says_so(etcd: Etcd, registry: EtcdRegistry) -> None:
+    lease = registry.lease(60, keep_alive=False)
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    with pytest.raises(RegistryError, match="has ended: put under a new one"):
+        registry.put("a", "1", lease=lease)
+    assert not lease.renew()
+
+
+def test_what_no_longer_stands_under_a_lease_is_not_put_again(etcd: Etcd, registry: EtcdRegistry) -> None:
+    lease, other = registry.lease(60), registry.lease(60)
+    names = ["stays", "changes", "deleted", "tree/1", "tree/2", "moved", "freed"]
+    registry.put_all(dict.fromkeys(names, "1"), lease=lease)
+    registry.put("changes", "2", lease=lease)
+    registry.delete("deleted")
+    registry.delete_subtree("tree")
+    registry.put("moved", "2", lease=other)
+    registry.put("freed", "2")
+    for one in (lease, other):
+        etcd.ctl("lease", "revoke", f"{int(one.id):x}")
+    registry.delete("freed")
+    assert lease.renew()
+    assert registry.subtree("") == {"stays": "1", "changes": "2"}
+    assert other.renew()
+    assert registry.subtree("") == {"stays": "1", "changes": "2", "moved": "2"}
+
+
+def test_what_others_took_over_while_a_lease_was_lost_is_left_to_them(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = registry.lease(60)
+    registry.put_all({"leader": "we", "own": "1"}, lease=lease)
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    assert watcher.put("leader", "they", only_if_absent=True)
+    assert lease.renew()
+    assert registry.subtree("") == {"leader": "they", "own": "1"}
+    assert "b'/leader' in etcd was taken over by others" in caplog.text
+    lease.end()
+    assert registry.subtree("") == {"leader": "they"}
+
+
+# --- followers that were away ---
+
+
+class Proxy:
+    """A way to etcd that can be cut: `silence` lets nothing through what is open, and says nothing; `cut` ends and refuses."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._ways: list[Way] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._is_cut = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def silence(self) -> None:
+        for way in self._ways:
+            way.is_silent = True
+
+    def cut(self) -> None:
+        self._is_cut = True
+        for way in self._ways:
+            way.close()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for way in self._ways:
+            way.close()
+            way.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._is_cut:
+                client.close()
+            else:
+                self._ways.append(Way(client, socket.create_connection(("127.0.0.1", self._target))))
+
+
+class Way:
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.is_silent = False
+        self._ends = (client, server)
+        self._threads = [
+            threading.Thread(target=self._carry, args=ends, daemon=True) for ends in (self._ends, self._ends[::-1])
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        for end in self._ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it has ended
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        for end in self._ends:
+            end.close()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                if not self.is_silent:
+                    sink.sendall(data)
+        except OSError:
+            pass  # the other end has gone; so do we
+        self.close()
+
+
+@contextmanager
+def way_to(etcd: Etcd) -> Iterator[Proxy]:
+    proxy = Proxy(etcd.port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def test_a_compaction_while_the_watch_was_away_loses_nothing(
+    etcd: Etcd, registry: EtcdRegistry, record_property: Record
+) -> None:
+    registry.put_all({"a/same": "1", "a/changed": "1", "a/deleted": "1", "a/again": "1"})
+    heard = Heard()
+    with way_to(etcd) as way, EtcdRegistry(way.address, prefix="/") as watcher, watcher.follow("a", heard.append):
+        before = len(heard)
+        way.cut()
+        registry.put("a/changed", "2")
+        registry.put("a/changed", "3")
+        registry.delete("a/deleted")
+        registry.delete("a/again")
+        registry.put("a/again", "1")
+        registry.put("a/new", "1")
+        etcd.ctl("compact", str(etcd.revision()))
+        way.mend()
+        soon(record_property, "in step", lambda: heard.state() == registry.subtree("a"))
+        registry.put("a/end", "1")
+        heard.until(put("a/end", "1"))
+    assert set(heard[before:-1]) == {gone("a/deleted"), put("a/changed", "3"), put("a/new", "1")}
+    assert len(heard) == before + 4
+
+
+def test_a_connection_that_falls_silent_is_noticed_by_who_only_follows(
+    etcd: Etcd, registry: EtcdRegistry, record_property: Record
+) -> None:
+    registry.put("a", "1")
+    heard = Heard()
+    with way_to(etcd) as way, EtcdRegistry(way.address, prefix="/") as watcher, watcher.follow("a", heard.append):
+        way.silence()
+        registry.put("a", "2")
+        soon(record_property, "heard over a new connection", lambda: put("a", "2") in heard, 3 * DEADLINE_S)
+        registry.put("a", "3")
+        heard.until(put("a", "3"))
+    assert heard == [put("a", "1"), put("a", "2"), put("a", "3")]
+
+
+# --- several addresses ---
+
+
+def test_a_dead_address_before_the_right_one_does_no_harm(etcd: Etcd) -> None:
+    heard = Heard()
+    with (
+        EtcdRegistry(f"127.0.0.1:{free_port()},{etcd.address}") as registry,
+        registry.lease(TTL_S) as lease,
+        registry.follow("a", heard.append),
+    ):
+        registry.put("a", "1", lease=lease)
+        heard.until(put("a", "1"))
+
+
+def test_a_silent_address_before_the_right_one_does_no_harm(etcd: Etcd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]},{etcd.address}"
+        with EtcdRegistry(address, timeout_s=DEADLINE_S) as registry:
+            assert registry.put("a", "1")
