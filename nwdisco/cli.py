@@ -40,8 +40,11 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, epilog=SETTINGS_HELP)
 @click.version_option(config.VERSION, prog_name="nwdisco")
-def main() -> None:
+@click.option("--room", help="The room of all that follows (NWDISCO_ROOM).")
+def main(room: str | None) -> None:
     """Service discovery on a local network that needs no set-up."""
+    if room is not None:
+        os.environ["NWDISCO_ROOM"] = config.room_name("--room", room)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -51,11 +54,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @click.option("--shim", metavar="HOST:PORT", help="Where programs register over TCP (NWDISCO_SHIM).")
 @click.option("--no-shim", is_flag=True, help="Nowhere.")
 @click.option("--networkzero", is_flag=True, help="Speak with NetworkZero's programs too (NWDISCO_NETWORKZERO).")
+@click.option("--room", help="The room (NWDISCO_ROOM).")
 @click.option("--etcd", metavar="HOST:PORT[,...]", help="An etcd, for more than one LAN (NWDISCO_ETCD).")
 @click.option(
     "--etcd-plain", metavar="SERVICE[,...]", help="Services that stand there plainly too (NWDISCO_ETCD_PLAIN)."
 )
-def beacon(shim: str | None, no_shim: bool, networkzero: bool, etcd: str | None, etcd_plain: str | None) -> None:
+def beacon(
+    shim: str | None, no_shim: bool, networkzero: bool, room: str | None, etcd: str | None, etcd_plain: str | None
+) -> None:
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
@@ -67,6 +73,8 @@ def beacon(shim: str | None, no_shim: bool, networkzero: bool, etcd: str | None,
     elif no_shim:
         settings.shim = None
     settings.networkzero = settings.networkzero or networkzero
+    if room is not None:
+        settings.room = config.room_name("--room", room)
     settings.etcd = settings.etcd if etcd is None else etcd
     if etcd_plain is not None:
         settings.etcd_plain = config.plain_services("--etcd-plain", etcd_plain)
@@ -162,6 +170,10 @@ def status(as_json: bool) -> None:
             for node in value:
                 heard = f"{node['adverts']} adverts, heard {node['heard_s_ago']:.1f} s ago"
                 click.echo(f"  {node['node']} at {node['address']}: {heard}")
+        elif key == "strangers":
+            click.echo(f"strangers: {len(value)}")
+            for one in value:
+                click.echo(f"  {one['ip']}: {one['reason']}, {one['datagrams']} datagrams, {one['heard_s_ago']:.1f} s ago")
         elif key == "interfaces":
             click.echo("interfaces: " + (", ".join(f"{i['name']} {i['ip']}" for i in value) or "none"))
         elif key == "shim":

@@ -79,6 +79,20 @@ SETTINGS: Final = (
         " Costs a broadcast every 2 s for each service.",
     ),
     (
+        "room",
+        "NWDISCO_ROOM",
+        "",
+        "A name for those who belong together: beacons and programs of different rooms know nothing of each other, on one"
+        " machine too. Keeps apart, keeps nobody out: that is what a secret does.",
+    ),
+    (
+        "secret",
+        "NWDISCO_SECRET",
+        "",
+        "A text of 8 characters or more that all beacons of the network share: without it nothing gets in, and nothing is"
+        " answered. Better in a file, which NWDISCO_SECRET_FILE names. Costs 40 bytes a datagram.",
+    ),
+    (
         "etcd",
         "NWDISCO_ETCD",
         "",
@@ -108,6 +122,9 @@ class Settings:
     idle_s: float
     shim: tuple[str, int] | None
     networkzero: bool
+    room: str
+    secret: str
+    """Empty: none."""
     etcd: str
     etcd_plain: tuple[str, ...]
 
@@ -123,6 +140,8 @@ class Settings:
         settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
         settings.shim = None if text["shim"] == "none" else host_and_port("NWDISCO_SHIM", text["shim"])
         settings.networkzero = _yes_or_no("NWDISCO_NETWORKZERO", text["networkzero"])
+        settings.room = room_name("NWDISCO_ROOM", text["room"])
+        settings.secret = _secret(text["secret"], given.get("NWDISCO_SECRET_FILE", ""))
         settings.etcd = text["etcd"]
         settings.etcd_plain = plain_services("NWDISCO_ETCD_PLAIN", text["etcd_plain"])
         return settings
@@ -133,11 +152,37 @@ def host_and_port(setting: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     plain = host.replace(".", "").replace("-", "")
     is_name = plain.isascii() and plain.isalnum() and not plain.isdigit()
-    if not (is_name or is_ipv4(host)) or not (port.isascii() and port.isdigit()) or int(port[:9]) > 65535:
+    if not (is_name or is_ipv4(host)) or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
         raise SettingError(
             f"{setting} is {text[:80]!r}: give HOST:PORT, such as 127.0.0.1:65432 or 0.0.0.0:65432 (IPv4; port 0 is a free one)"
         )
     return host, int(port)
+
+
+def room_name(setting: str, text: str) -> str:
+    """A room's name. Raises SettingError."""
+    if not text.isprintable() or len(text.encode("utf-8", "surrogatepass")) > MAX_ROOM_BYTES:
+        raise SettingError(
+            f"{setting} is {text[:80]!r}: give printable text of {MAX_ROOM_BYTES} bytes at most, such as 3b"
+        )
+    return text
+
+
+def _secret(text: str, path: str) -> str:
+    """The secret, given or in a file; an error never shows it."""
+    if path:
+        if text:
+            raise SettingError("NWDISCO_SECRET and NWDISCO_SECRET_FILE are both set: set one of them")
+        try:
+            with open(os.path.expanduser(path), encoding="utf-8") as file:
+                text = file.read(MAX_SECRET_FILE).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"NWDISCO_SECRET_FILE is {path!r}, which cannot be read: {error}") from None
+    if (text or path) and len(text) < MIN_SECRET:
+        raise SettingError(
+            f"the secret has {len(text)} characters: give {MIN_SECRET} or more, on all machines the same"
+        )
+    return text
 
 
 def plain_services(setting: str, text: str) -> tuple[str, ...]:
@@ -217,8 +262,12 @@ RETRY_UNKNOWN_S: Final = (0.04, 0.08, 0.16)
 """Gaps between asks to an address that answered a newcomer and has not been heard from since."""
 RETRY_S: Final = (0.1, 0.2, 0.4, 0.8)
 """Gaps between asks for the same missing changes; after the last, the next beat begins again."""
-MOVE_AFTER_S: Final = 4.0
+MOVE_AFTER_S: Final = 3.0
 """A node heard only from another address for so long has moved there."""
+MOVE_ASKS_S: Final = (0.0, 0.08, 0.16, 0.24, 0.32)
+"""A node that says at another address that it has moved is asked at the old one, so often ..."""
+MOVE_S: Final = 0.4
+"""... and has moved when it has not answered there after so long. Shorter: who pretends to be it on a lossy network may win."""
 SAME_QUESTION_S: Final = 0.02
 """A newcomer's question within so long of the last one is its other copy, by broadcast after multicast."""
 ANSWER_AT_ONCE_NODES: Final = 16
@@ -235,6 +284,13 @@ SAME_MOMENT_S: Final = 0.5
 MAX_DATAGRAM_BYTES: Final = 1400
 """Fits an Ethernet frame inside most tunnels. What is longer is dropped."""
 MAX_NODES: Final = 4096
+MAX_NODES_PER_MACHINE: Final = 64
+"""Beacons of users and rooms at one IP address. Fewer: less to be had for who invents nodes."""
+SOURCE_PER_S: Final = 4000.0
+"""Datagrams read a second from one IP address, a second's worth at once. Lower: less harm from a flood; higher: a machine with
+20,000 adverts is read at full speed (3,200 a second)."""
+MAX_SOURCES: Final = 4096
+"""IP addresses whose datagrams are counted; the one silent longest goes first."""
 MAX_ADVERTS_PER_NODE: Final = 20_000
 MAX_ADVERTS: Final = 200_000
 MAX_PENDING_CHANGES: Final = 4096
@@ -261,6 +317,7 @@ FIRST_SEQUENCE: Final = 10_000
 # --- rooms and secrets (docs/security.md) ------------------------------------------------------------------
 
 MAX_ROOM_BYTES: Final = 100
+MAX_SECRET_FILE: Final = 4096
 MIN_SECRET: Final = 8
 """Characters. Shorter ones are guessed by whoever records a datagram."""
 CHALLENGES_PER_S: Final = 500.0

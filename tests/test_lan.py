@@ -347,7 +347,7 @@ def test_a_flood_of_nodes_addresses_and_early_changes_is_bounded(monkeypatch: py
     for number in range(500):
         source = ("10.1.0.0", number + 1)
         node.hear(tell(f"node{number:04}", 10_000, 7 + number, "x"), source)
-        node.hear(tell("node0001", 10_000, 700 + 2 * number, "x"), source)
+        node.hear(tell("node0001", 10_000, 700 + 2 * number, "x"), ("10.1.0.0", 2))
         node.hear(Who(NONCE), source)
     assert len(node.lan.peers) == 20
     assert len(node.lan.contacts) == 40

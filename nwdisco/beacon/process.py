@@ -93,6 +93,8 @@ class Beacon:
             "pid": os.getpid(),
             "uptime_s": round(now - self._started_at, 3),
             "socket": self._runtime.socket,
+            "room": self._settings.room,
+            "has_secret": bool(self._settings.secret),
             "port": self._settings.port,
             "group": self._settings.group,
             "interfaces": [{"name": i.name, "ip": i.ip, "broadcast": i.broadcast} for i in self._link.interfaces],
@@ -108,6 +110,7 @@ class Beacon:
                 }
                 for peer in self._link.lan.peers
             ],
+            "strangers": self._link.strangers.status(now),
             "lan": dict(self._link.lan.counters),
             "control": dict(self._door.counters),
             "shim": self._shim.status(),

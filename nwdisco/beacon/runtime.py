@@ -23,12 +23,13 @@ class Runtime:
         if os.name != "posix":
             raise BeaconError("nwdisco's beacon runs on Linux and other POSIX systems only, so far")
         self.directory = settings.runtime_dir or _directory_of_user()
-        self.socket = os.path.join(self.directory, "beacon.sock")
-        self.lock = os.path.join(self.directory, "beacon.lock")
+        room = _in_file_names(settings.room)
+        self.socket = os.path.join(self.directory, f"beacon{room}.sock")
+        self.lock = os.path.join(self.directory, f"beacon{room}.lock")
         """Held by the beacon as long as it lives."""
-        self.start_lock = os.path.join(self.directory, "start.lock")
+        self.start_lock = os.path.join(self.directory, f"start{room}.lock")
         """Held by the program that is starting one."""
-        self.log = os.path.join(self.directory, "beacon.log")
+        self.log = os.path.join(self.directory, f"beacon{room}.log")
         if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
             raise BeaconError(
                 f"the path {self.socket} is too long for a socket ({MAX_SOCKET_PATH} bytes): set NWDISCO_RUNTIME_DIR to a"
@@ -64,6 +65,15 @@ class Runtime:
             connection.close()
             raise BeaconError(f"the beacon's socket {self.socket} cannot be used: {error.strerror}") from error
         return connection
+
+
+def _in_file_names(room: str) -> str:
+    """A room as a part of file names, whatever characters its name has."""
+    if not room:
+        return ""
+    from hashlib import blake2s  # most have no room
+
+    return "-" + blake2s(room.encode(), digest_size=8).hexdigest()
 
 
 def _directory_of_user() -> str:

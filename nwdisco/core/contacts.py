@@ -80,7 +80,7 @@ class Contacts:
 
     def _forget_one(self) -> None:
         """The one known longest that is no peer's: a flood of forged addresses must not keep us from probing."""
-        for _ in range(config.MAX_NODES):
+        for _ in range(config.MAX_NODES + 1):
             address, contact = self._known.popitem(last=False)
             if not self._is_peer(address):
                 return

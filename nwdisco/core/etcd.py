@@ -87,7 +87,7 @@ def decode_plain(key: bytes, value: bytes) -> tuple[str, str]:
     """Name and address of what stands in the plain way. Raises Refused."""
     address = _text(value)
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:9]) < 65536:
+    if not colon or not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         raise Refused("malformed", f"{address[:60]!r} is not host:port")
     try:
         names.check_address_text(address)

@@ -58,8 +58,11 @@ class Send(NamedTuple):
 
 
 class Lan:
-    def __init__(self, directory: Directory, random: Random, now: float) -> None:
-        """Takes part under the directory's node id. `random` gives jitter and the secret of the proofs."""
+    def __init__(self, directory: Directory, random: Random, now: float, is_sealed: bool = False) -> None:
+        """Takes part under the directory's node id. `random` gives jitter and the secret of the proofs.
+
+        `is_sealed`: what arrives is from whom it says (sealed.py), wherever that is by now.
+        """
         self.outbox: deque[Send] = deque()
         self.counters: Counter[str] = Counter()
         """What was received, and what was dropped or held back, by reason."""
@@ -68,6 +71,7 @@ class Lan:
         self.contacts = Contacts(random.randbytes(32), self.peers.is_at)
         self._directory = directory
         self._random = random
+        self._is_sealed = is_sealed
         self._timers = Timers()
         self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
         self._started_at = now
@@ -162,13 +166,16 @@ class Lan:
             self._chase(peer, now)
 
     def _take_change(self, change: Change, source: Address, now: float) -> None:
+        known = self.peers.get(change.node)
+        if known is not None and source != known.address and change.place > known.place:
+            if self._is_sealed:
+                self.peers.move(known, source, now)
+            else:
+                self._doubt(known, source, change.place, now)
         peer = self._hear(change.node, change.seq, source, now)
         if peer is None:
             return
-        if change.place > peer.place:
-            peer.place = change.place
-            if source != peer.address:
-                self.peers.move(peer, source, now)
+        peer.place = max(peer.place, change.place)
         refused = self.peers.follow(peer, change, now)
         if refused:
             self.counters["over_limit"] += refused
@@ -208,6 +215,7 @@ class Lan:
         if asked_it_alone:
             contact.proved = True
             if peer is not None:
+                peer.address_at = now
                 if now - peer.heard_at > config.SUSPECT_SHARE * config.TTL_S:
                     peer.seq = -1  # it lives: whatever sequence number somebody made us believe is void
                 peer.heard_at = now
@@ -229,7 +237,7 @@ class Lan:
 
     def _take_bye(self, bye: Bye, source: Address, now: float) -> None:
         peer = self.peers.get(bye.node)
-        if peer is not None and bye.seq > peer.seq and source in (peer.address, peer.elsewhere):
+        if peer is not None and bye.seq > peer.seq and source == peer.address:
             peer.seq = bye.seq
             self.peers.leave(peer, now)
 
@@ -243,7 +251,7 @@ class Lan:
                 self.counters["late"] += 1
                 return None
             peer = self.peers.meet(node, source, now)
-            if peer is None:
+            if peer is None:  # too many, of all or at this address
                 self.counters["over_limit"] += 1
                 return None
             self._watch_later(peer, now + config.SUSPECT_SHARE * config.TTL_S, now)
@@ -253,11 +261,31 @@ class Lan:
             self.peers.move(peer, source, now)
         else:
             peer.elsewhere = source
+            if not self._is_sealed:  # perhaps its other interface, perhaps somebody else
+                self.counters["elsewhere"] += 1
+                return None
         if seq > peer.seq:
             peer.seq = seq
             peer.heard_at = now
             self._directory.renew(node, now)
         return peer
+
+    def _doubt(self, peer: Peer, source: Address, place: int, now: float) -> None:
+        """It says that it has moved; or somebody else does. It has, unless it answers where it was."""
+        if peer.doubted_at is not None:
+            return
+        peer.doubted_at = now
+        for delay_s in config.MOVE_ASKS_S:
+            self._timers.at(now + delay_s, lambda _now: self._send_who(peer.address, PROBE))
+        self._timers.at(now + config.MOVE_S, lambda later: self._settle_doubt(peer, source, place, later))
+
+    def _settle_doubt(self, peer: Peer, source: Address, place: int, now: float) -> None:
+        doubted_at, peer.doubted_at = peer.doubted_at, None
+        if self.peers.get(peer.node) is not peer or doubted_at is None or peer.address_at > doubted_at:
+            self.counters["not_moved"] += 1
+            return
+        peer.place = place
+        self.peers.move(peer, source, now)
 
     def _watch_later(self, peer: Peer, at: float, now: float) -> None:
         """Nothing is urgent yet: peers that are due at about the same time are looked at together."""

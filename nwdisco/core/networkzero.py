@@ -124,7 +124,9 @@ class Imports:
         """
         name = said.name
         mine = self._directory.held(self.leases.holder, name)
-        if said.ttl_s <= 0:
+        if names.json_bytes(address) - 2 > config.MAX_ADDRESS_BYTES:
+            self._counters["too_long"] += 1  # as it is reached from here: no other node would read it
+        elif said.ttl_s <= 0:
             if mine is not None and mine.address == address:
                 self._drop(name)
         elif mine is not None and mine.address == address:

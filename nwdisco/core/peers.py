@@ -7,7 +7,7 @@ goes at the end: nothing flickers.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -30,6 +30,7 @@ class Peer:
         "address_at",
         "asked_at",
         "chasing",
+        "doubted_at",
         "early",
         "elsewhere",
         "heard_at",
@@ -54,6 +55,8 @@ class Peer:
         """When it was last heard from there."""
         self.elsewhere: Address | None = None
         """Another address that it was heard from."""
+        self.doubted_at: float | None = None
+        """While it is asked whether it has moved: since when."""
         self.heard_at = now
         self.watch_at = now
         """When it is looked at next, whether it has fallen silent."""
@@ -92,6 +95,8 @@ class Peers:
         self._by_node: dict[str, Peer] = {}
         self._by_address: dict[Address, list[Peer]] = {}
         """Mostly one each: but a beacon may start anew at the port of the last one, and addresses can be forged."""
+        self._on_machine: Counter[str] = Counter()
+        """How many are reached at each IP."""
         self._early = 0
         self._departed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Peers forgotten lately: the last sequence number of each, and when."""
@@ -130,9 +135,10 @@ class Peers:
         return any(peer.behind for peer in self._by_node.values())
 
     def meet(self, node: str, address: Address, now: float) -> Peer | None:
-        """The peer of this id, a new one if need be; None when there are too many."""
+        """The peer of this id, a new one if need be; None when there are too many, of all or on one machine."""
         peer = self._by_node.get(node)
-        if peer is None and len(self._by_node) < config.MAX_NODES:
+        if peer is None and len(self._by_node) < config.MAX_NODES and self._has_room(address[0]):
+            self._on_machine[address[0]] += 1
             peer = self._by_node[node] = Peer(node, address, now)
             self._departed.pop(node, None)
             self._by_address.setdefault(address, []).append(peer)
@@ -164,6 +170,7 @@ class Peers:
         """It is reached somewhere else now: its adverts without an IP of their own move along."""
         self._leave_address(peer)
         peer.address, peer.address_at, peer.elsewhere = address, now, None
+        self._on_machine[address[0]] += 1
         self._by_address.setdefault(address, []).append(peer)
         for advert in self._directory.held_by(peer.node):
             if advert.picked:
@@ -265,7 +272,14 @@ class Peers:
             or self._directory.held(peer.node, entry.name) is not None
         )
 
+    def _has_room(self, ip: str) -> bool:
+        return self._on_machine[ip] < config.MAX_NODES_PER_MACHINE
+
     def _leave_address(self, peer: Peer) -> None:
+        ip = peer.address[0]
+        self._on_machine[ip] -= 1
+        if not self._on_machine[ip]:
+            del self._on_machine[ip]
         there = self._by_address[peer.address]
         there.remove(peer)
         if not there:

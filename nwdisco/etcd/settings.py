@@ -40,7 +40,8 @@ class EtcdSettings:
     def from_environment(cls, text: str = "", environment: Mapping[str, str] | None = None) -> Self:
         """NWDISCO_ETCD (or `text` in its place), _USER, _PASSWORD or _PASSWORD_FILE, _CA, _CERT, _KEY (files in PEM)."""
         given = os.environ if environment is None else environment
-        settings = cls.at(text or given.get("NWDISCO_ETCD", "") or f"127.0.0.1:{DEFAULT_PORT}", "NWDISCO_ETCD")
+        at_home = f"127.0.0.1:{DEFAULT_PORT}"
+        settings = cls.at(text) if text else cls.at(given.get("NWDISCO_ETCD", "") or at_home, "NWDISCO_ETCD")
         ca, cert, key = (_file(f"NWDISCO_ETCD_{name}", given) for name in ("CA", "CERT", "KEY"))
         if (cert is None) != (key is None):
             raise SettingError("NWDISCO_ETCD_CERT and NWDISCO_ETCD_KEY belong together: set both, or none")
@@ -65,7 +66,7 @@ def _endpoint(text: str, setting: str) -> tuple[str, int]:
     if not colon:
         host, port = bare, str(DEFAULT_PORT)
     is_host = host.replace(".", "").replace("-", "").replace("_", "").isalnum() and host.isascii()
-    if not is_host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:9]) < 65536:
+    if not is_host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         raise SettingError(f"{setting} has {text[:80]!r}: give HOST:PORT, such as 192.168.1.10:{DEFAULT_PORT}")
     return host, int(port)
 

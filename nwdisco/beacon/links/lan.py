@@ -17,7 +17,9 @@ from ...config import Settings
 from ...core.advert import Advert
 from ...core.directory import Directory
 from ...core.lan import Lan
+from ...core.sources import Sources, Strangers
 from ...core.telling import BROADCAST, EVERYONE, MULTICAST
+from ...core.wire import OpenWire, Wire
 from ...errors import BeaconError
 from ..interfaces import Interface, interfaces
 from ..loop import Loop, Timer, log
@@ -41,7 +43,10 @@ class LanLink:
         self._settings = settings
         self._on_moved = on_moved
         self.interfaces = interfaces(settings.interfaces)
-        self.lan = Lan(directory, SystemRandom(), self._loop.time())
+        self.lan = Lan(directory, SystemRandom(), self._loop.time(), is_sealed=bool(settings.secret))
+        self._wire = self._make_wire()
+        self._sources = Sources()
+        self.strangers = Strangers()
         self._wake: Timer | None = None
         self._multicast_from = ""
         """The interface's address that multicast leaves by now."""
@@ -83,6 +88,16 @@ class LanLink:
         else:
             self._on_settled.append(action)
 
+    def _make_wire(self) -> Wire:
+        settings, lan = self._settings, self.lan
+        if not settings.secret:
+            return OpenWire(settings.room)
+        from ...core.sealed import SealedWire
+        from ...core.secret import lan_key
+
+        key = lan_key(settings.secret, settings.room)
+        return SealedWire(key, settings.room, lan.node, lan.counters, self._loop.time())
+
     # --- what happens ---
 
     def _own_change(self, name: str, advert: Advert | None) -> None:
@@ -100,7 +115,16 @@ class LanLink:
             except OSError as error:  # an answer that could not be delivered, reported to the socket by some systems
                 self._failed(error)
                 break
-            self.lan.receive(data, source, now, direct)
+            if not self._sources.admits(source[0], now):
+                self.lan.counters["over_rate"] += 1
+                continue
+            opened = self._wire.open(data, source, now)
+            if isinstance(opened, bytes):
+                self.lan.receive(opened, source, now, direct)
+            elif opened is not None:
+                self.lan.counters["foreign"] += 1
+                if self.strangers.note(opened, now):
+                    log(self.strangers.first_words(opened))
         self._flush()
         self._plan_wake()
         self._look_whether_settled()
@@ -131,9 +155,12 @@ class LanLink:
     # --- sending ---
 
     def _flush(self) -> None:
-        outbox = self.lan.outbox
+        answers, outbox = self._wire.outbox, self.lan.outbox
+        while answers:
+            self._send(*answers.popleft())
         while outbox:
-            data, to = outbox.popleft()
+            datagram, to = outbox.popleft()
+            data = self._wire.seal(datagram)
             if isinstance(to, tuple):
                 self._send(data, to)
                 continue
