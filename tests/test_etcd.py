@@ -135,6 +135,18 @@ def test_what_is_foreign_or_broken_is_left_out_and_counted(desk: Desk, name: byt
     assert desk.names()["y"] == "10.0.0.9:10"
 
 
+def test_rooms_have_prefixes_of_their_own(desk: Desk) -> None:
+    prefix = etcd.prefix_of("3b")
+    assert prefix.startswith(b"nwdisco@")
+    assert prefix != etcd.prefix_of("3c")
+    exports, imports = Exports(OTHER, (), prefix), Imports(desk.directory, desk.counters, prefix)
+    for name, value in exports.own_change("a", advert("a"), 0.0):
+        assert name == prefix + b"nodeBBBB/a"
+        assert value is not None
+        imports.stands(name, value, LEASE, 0.0)
+    assert set(desk.names()) == {"a"}
+
+
 # --- what is to stand there ---
 
 

@@ -131,8 +131,13 @@ class Beacon:
         from ..etcd.settings import EtcdSettings
         from .links.etcd import EtcdLink  # with asyncio and gRPC, which no other beacon needs
 
+        settings = self._settings
         link = EtcdLink(
-            self._loop, self._directory, EtcdSettings.from_environment(self._settings.etcd), self._settings.etcd_plain
+            self._loop,
+            self._directory,
+            EtcdSettings.from_environment(settings.etcd),
+            settings.etcd_plain,
+            settings.room,
         )
         peers = self._link.lan.peers
         peers.on_near, peers.on_far, peers.on_left = link.imports.near, link.imports.far, link.imports.left

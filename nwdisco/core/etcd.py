@@ -22,8 +22,10 @@ from . import names
 from .advert import Advert
 from .directory import Directory
 from .refused import Refused
+from .wire import tag_of
 
 PREFIX = b"nwdisco/adverts/"
+"""Of beacons in no room."""
 PLAIN_NODE = "etcd"
 """Stands for the node of what programs without nwdisco wrote; node ids have eight characters."""
 LEASE_MARK = 0x6E776473
@@ -75,9 +77,14 @@ def decode(value: bytes) -> Value:
     return said
 
 
+def prefix_of(room: str) -> bytes:
+    """Where the adverts of a room stand."""
+    return f"nwdisco@{tag_of(room)}/adverts/".encode() if room else PREFIX
+
+
 def decode_key(key: bytes) -> tuple[str, str]:
-    """Node and name. Raises Refused."""
-    node, slash, name = _text(key.removeprefix(PREFIX)).partition("/")
+    """Node and name, after the prefix. Raises Refused."""
+    node, slash, name = _text(key).partition("/")
     if not _NODE.fullmatch(node) or not slash:
         raise Refused("malformed", "a key without a node and a name")
     return node, _name(name)
@@ -113,8 +120,8 @@ def _name(text: str) -> str:
 class Exports:
     """What of this node is to stand in etcd."""
 
-    def __init__(self, node: str, plain: Sequence[str]) -> None:
-        self._node = node
+    def __init__(self, node: str, plain: Sequence[str], prefix: bytes = PREFIX) -> None:
+        self._begins = prefix + node.encode() + b"/"
         self._plain = tuple(plain)
         self._adverts: dict[str, Advert] = {}
         self._slots: dict[str, list[str]] = {service: [] for service in plain}
@@ -133,7 +140,7 @@ class Exports:
         else:
             self._adverts[name] = advert
         value = None if advert is None else encode(advert, self._address(advert), now)
-        yield PREFIX + f"{self._node}/{name}".encode(), value
+        yield self._begins + name.encode(), value
         service = name.partition("/")[0]
         if service in self._slots and "/" in name and self.lease:
             place = self._place(self._slots[service], name)
@@ -170,8 +177,9 @@ class Exports:
 class Imports:
     """What of others is in this node's directory, as long as etcd is the way to them."""
 
-    def __init__(self, directory: Directory, counters: Counter[str]) -> None:
+    def __init__(self, directory: Directory, counters: Counter[str], prefix: bytes = PREFIX) -> None:
         self._directory = directory
+        self._prefix = prefix
         self._counters = counters
         self._nodes: dict[str, dict[str, Advert]] = {}
         """All that etcd has, by node and name."""
@@ -254,12 +262,12 @@ class Imports:
 
     def _advert(self, key: bytes, value: bytes, lease: int, now: float) -> Advert | None:
         """None for what this node knows better."""
-        if not key.startswith(PREFIX):
+        if not key.startswith(self._prefix):
             if is_ours(lease):
                 return None
             name, address = decode_plain(key, value)
             return Advert(name, address, {}, config.ETCD_PLAIN_LEASE_S, PLAIN_NODE, _holder(PLAIN_NODE), now)
-        node, name = decode_key(key)
+        node, name = decode_key(key.removeprefix(self._prefix))
         if node == self._directory.node:
             return None
         said = decode(value)

@@ -34,8 +34,8 @@ def _advert(key: bytes, written: bytes) -> None:
     advert = Advert("x", said.address, said.properties, 5.0, "node-two", "node-two", -said.age_s, said.rank)
     again = etcd.decode(etcd.encode(advert, said.address, 0.0))
     assert (again.address, again.properties, again.rank) == (said.address, said.properties, said.rank)
-    node, name = etcd.decode_key(key)
-    assert etcd.decode_key(etcd.PREFIX + f"{node}/{name}".encode()) == (node, name)
+    node, name = etcd.decode_key(key.removeprefix(etcd.PREFIX))
+    assert etcd.decode_key(f"{node}/{name}".encode()) == (node, name)
 
 
 def _plain(key: bytes, written: bytes) -> None:

@@ -23,7 +23,7 @@ from ... import config
 from ...core import etcd
 from ...core.advert import Advert
 from ...core.directory import Directory
-from ...core.etcd import PREFIX, Exports, Imports
+from ...core.etcd import Exports, Imports
 from ...errors import BeaconError, RegistryError
 from ...etcd.settings import EtcdSettings
 from ..loop import Loop, Timer, log
@@ -44,14 +44,17 @@ REFUSED_EVERY_S = 60.0
 
 
 class EtcdLink:
-    def __init__(self, loop: Loop, directory: Directory, settings: EtcdSettings, plain: tuple[str, ...]) -> None:
+    def __init__(
+        self, loop: Loop, directory: Directory, settings: EtcdSettings, plain: tuple[str, ...], room: str
+    ) -> None:
         if find_spec("aetcd") is None:
             raise BeaconError("the etcd link needs aetcd: pip install 'nwdisco[etcd]'")
         self._loop = loop
         self._settings = settings
         self.counters: Counter[str] = Counter()
-        self.imports = Imports(directory, self.counters)
-        self._prefixes = (PREFIX, *(f"{service}/".encode() for service in plain))
+        prefix = etcd.prefix_of(room)
+        self.imports = Imports(directory, self.counters, prefix)
+        self._prefixes = (prefix, *(f"{service}/".encode() for service in plain))
         self._happened: deque[Callable[[], None]] = deque()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -62,7 +65,7 @@ class EtcdLink:
         self._on_settled: list[Callable[[], None]] = []
         self._expiries: list[Timer] = []
         self._said_refused_at = float("-inf")
-        self._far_end = _FarEnd(settings, directory.node, plain, self._prefixes, self)
+        self._far_end = _FarEnd(settings, Exports(directory.node, plain, prefix), self._prefixes, self)
         directory.on_own.append(lambda name, advert: self._far_end.tell(name, advert, loop.time()))
 
     def start(self) -> None:
@@ -163,13 +166,11 @@ class EtcdLink:
 class _FarEnd:
     """etcd's side: a thread with an asyncio loop. What others call is safe from the beacon's thread."""
 
-    def __init__(
-        self, settings: EtcdSettings, node: str, plain: tuple[str, ...], prefixes: tuple[bytes, ...], link: EtcdLink
-    ) -> None:
+    def __init__(self, settings: EtcdSettings, exports: Exports, prefixes: tuple[bytes, ...], link: EtcdLink) -> None:
         self._settings = settings
         self._prefixes = prefixes
         self._link = link
-        self.exports = Exports(node, plain)
+        self.exports = exports
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name="nwdisco-etcd", daemon=True)
         self._stopped = asyncio.Event()
