@@ -14,8 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from nwdisco.addresses import free_port
+from nwdisco.services.etcd import EtcdRegistry
 from tests.machines import wait_until
+from tests.registry_tools import TTL_S, Heard, put
 
 
 def missing_etcd() -> str | None:
@@ -156,3 +160,17 @@ class Etcd:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def in_environment(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"NWDISCO_ETCD{name}", str(value))
+
+
+def works(registry: EtcdRegistry) -> bool:
+    """Whether it puts, under a lease, and follows; it is closed afterwards."""
+    heard = Heard()
+    with registry, registry.follow("a", heard.append), registry.lease(TTL_S) as lease:
+        registry.put("a", "1", lease=lease)
+        heard.until(put("a", "1"))
+    return True

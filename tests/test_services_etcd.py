@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -22,11 +23,23 @@ from nwdisco.services.schema import HostPort, JsonPerInstance, PropertyPerKey, S
 from tests.documents import Document
 from tests.etcd import Etcd, missing_etcd
 from tests.machines import DEADLINE_S, wait_until
-from tests.registry_contract import TTL_S, Heard, SharedRegistryContract, at_once, gone, put
+from tests.registry_contract import SharedRegistryContract
+from tests.registry_tools import TTL_S, Heard, at_once, gone, put
 
 pytestmark = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
 
 SCHEMAS: dict[str, Schema] = {"property": PropertyPerKey(), "json": JsonPerInstance(), "plain": HostPort()}
+
+
+@contextmanager
+def running() -> Iterator[Etcd]:
+    """An etcd, closed in any case."""
+    etcd = Etcd()
+    try:
+        etcd.start()
+        yield etcd
+    finally:
+        etcd.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +73,7 @@ def program(etcd: Etcd, text: str) -> subprocess.Popen[str]:
     """A Python program that finds this etcd in its environment."""
     return subprocess.Popen(
         [sys.executable, "-c", text],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,12 +83,12 @@ def program(etcd: Etcd, text: str) -> subprocess.Popen[str]:
 
 def ended(etcd: Etcd, text: str) -> tuple[int, str, str]:
     """Such a program's status, output and complaints, when it has ended by itself."""
-    running = program(etcd, text)
+    started = program(etcd, text)
     try:
-        output, complaints = running.communicate(timeout=60)
+        output, complaints = started.communicate(timeout=60)
     finally:
-        running.kill()
-    return running.returncode, output, complaints
+        started.kill()
+    return started.returncode, output, complaints
 
 
 def threads_of_registries() -> list[str]:
@@ -141,12 +155,12 @@ input()
 """
     heard = Heard()
     with registry.follow("", heard.append):
-        running = program(etcd, text)
+        started = program(etcd, text)
         try:
             heard.until(put("a", "1"))
         finally:
-            running.kill()
-            running.communicate()
+            started.kill()
+            started.communicate()
         heard.until(gone("a"))
 
 
@@ -160,7 +174,7 @@ print(registry.watch("").next(20))
     assert ended(etcd, text) == (0, "Change(kind='put', key='a', value='1')\n", "")
 
 
-def test_ctrl_c_ends_a_call_that_waits(prefix: str) -> None:
+def test_ctrl_c_ends_a_call_that_waits() -> None:
     text = """
 import os, signal, sys, threading
 from nwdisco.services.etcd import EtcdRegistry
@@ -175,23 +189,13 @@ for call in calls:
         print("ended", flush=True)
 registry.close()
 """
-    etcd = Etcd()
-    etcd.start()
-    try:
-        running = subprocess.Popen(
-            [sys.executable, "-c", text],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NWDISCO_ETCD": etcd.address},
-        )
+    with running() as etcd:
+        started = program(etcd, text)
         try:
-            assert running.communicate(f"{etcd.pid}\n", timeout=60) == ("ended\n" * 3, None)
-            assert running.returncode == 0
+            assert started.communicate(f"{etcd.pid}\n", timeout=60) == ("ended\n" * 3, "")
+            assert started.returncode == 0
         finally:
-            running.kill()
-    finally:
-        etcd.close()
+            started.kill()
 
 
 def test_the_child_of_a_fork_is_told_that_it_cannot_use_it(etcd: Etcd, prefix: str) -> None:
@@ -251,9 +255,7 @@ def test_registries_come_and_go_and_leave_no_thread_and_no_file(etcd: Etcd, pref
 
 
 def test_calls_that_wait_while_it_is_closed_end_with_an_error() -> None:
-    etcd = Etcd()
-    etcd.start()
-    try:
+    with running() as etcd:
         registry = EtcdRegistry(etcd.address, timeout_s=100)
         etcd.pause()
         waiting = threading.Event()
@@ -271,8 +273,6 @@ def test_calls_that_wait_while_it_is_closed_end_with_an_error() -> None:
 
         said, _ = at_once([call, close])
         assert "closed" in said
-    finally:
-        etcd.close()
 
 
 # --- callbacks ---
@@ -374,12 +374,12 @@ discovery.register("printer", address="10.0.0.1:80", ttl_s={TTL_S})
 input()
 """
     with Discovery(RegistrySource(another, SCHEMAS[schema])) as discovery:
-        running = program(etcd, text)
+        started = program(etcd, text)
         try:
             assert discovery.locate("printer", wait_s=60).address == "10.0.0.1:80"
         finally:
-            running.send_signal(signal.SIGKILL)
-            running.communicate()
+            started.send_signal(signal.SIGKILL)
+            started.communicate()
         wait_until(lambda: discovery.pool("printer").instances() == [], "it left")
         assert discovery.instances("printer") == []
 
@@ -387,12 +387,8 @@ input()
 # --- the page ---
 
 
-def test_the_program_to_copy_shows_what_the_page_says(prefix: str) -> None:
+def test_the_program_to_copy_shows_what_the_page_says() -> None:
     (text,) = (b.text for b in Document("registry.md").of_kind("python") if "import EtcdRegistry" in b.text)
     (output,) = (block.text for block in Document("registry.md").of_kind("text"))
-    etcd = Etcd()
-    etcd.start()
-    try:
+    with running() as etcd:
         assert ended(etcd, text) == (0, output + "\n", "")
-    finally:
-        etcd.close()

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import grpc
 from aetcd import rpc
 
-from ..errors import RegistryAccessError, RegistryError, RegistryUnavailableError
+from ..errors import RegistryAccessError, RegistryError, RegistryKeyError, RegistryUnavailableError
 from .settings import EtcdSettings
 
 T = TypeVar("T")
@@ -27,16 +27,25 @@ PAGE = 1000
 """Keys read at a time."""
 RETRY_MS = (50, 500)
 """Between tries to connect: first and longest."""
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+PING_MS = (10_000, 5_000)
+"""How often a connection with calls or watches on it is tried, and how long it may be silent then: a machine that vanished says
+nothing. etcd does not like more than one in 5 s."""
 OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", RETRY_MS[0]),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", RETRY_MS[1]),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", PING_MS[0]),
+    ("grpc.keepalive_timeout_ms", PING_MS[1]),
+    ("grpc.http2.ping_timeout_ms", PING_MS[1]),
+    ("grpc.http2.max_pings_without_data", 0),  # no limit: a watch may have nothing to say for days
+    ("grpc.max_receive_message_length", -1),  # what etcd lets in it lets out: a page of large values, or their changes
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "security handshaker", "TSI_")
+"""In gRPC's words: a certificate, theirs or ours, is refused or unreadable."""
+TOO_LARGE = ("request is too large", "message larger than max")
 NO_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -235,9 +244,15 @@ class Client:
                 await self._check_version()
             if self.settings.user and self._token is None:
                 request = rpc.AuthenticateRequest(name=self.settings.user, password=self.settings.password)
-                response = await rpc.AuthStub(self._channel).Authenticate(request, timeout=self._call_s)
+                response = await rpc.AuthStub(self._open_channel()).Authenticate(request, timeout=self._call_s)
                 self._token = response.token
-            return getattr(rpc, f"{service}Stub")(self._channel)
+            return getattr(rpc, f"{service}Stub")(self._open_channel())
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        """The one that was just made, or waited for: another call may have closed it meanwhile."""
+        if self._channel is None:
+            raise RegistryUnavailableError(f"etcd at {self.settings} did not answer: the connection is made anew")
+        return self._channel
 
     async def _connect(self) -> grpc.aio.Channel:
         endpoints = self.settings.endpoints[self._first :] + self.settings.endpoints[: self._first]
@@ -284,14 +299,23 @@ class Client:
     def _named(self, error: grpc.RpcError) -> RegistryError:
         code, details = error.code(), error.details() or ""
         where = f"etcd at {self.settings}"
+        if any(words in details for words in NO_TRUST):
+            return RegistryAccessError(
+                f"{where} and we do not trust each other ({details}): see NWDISCO_ETCD_CA, and _CERT and _KEY if it asks for them"
+            )
         if code in UNAVAILABLE:
             return RegistryUnavailableError(
-                f"{where} does not answer ({details or code.name}): is it running, is this its address, is a firewall between?"
+                f"{where} does not answer ({details or code.name}): "
+                "is it running, is this its address, with https:// if it speaks TLS, is a firewall between?"
             )
         if "requested lease not found" in details:
             return LeaseLost(f"{where} has no such lease (any more)")
         if "lease already exists" in details:
             return LeaseTaken(f"{where} has a lease of this id already")
+        if code == grpc.StatusCode.PERMISSION_DENIED:
+            return RegistryAccessError(f"{where} does not let us at these keys ({details}): see the roles of its users")
+        if any(words in details for words in TOO_LARGE):
+            return RegistryKeyError(f"{where} takes nothing so large ({details}): put less at once")
         if code in NO_ACCESS or "authentication" in details or "user name is empty" in details:
             return RegistryAccessError(
                 f"{where} refuses us ({details}): see NWDISCO_ETCD_USER and NWDISCO_ETCD_PASSWORD"

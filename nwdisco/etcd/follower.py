@@ -29,8 +29,15 @@ class Follower:
         self._on_listing = on_listing
         self._on_changes = on_changes
         self._watching: asyncio.Task[None] | None = None
+        self._listed_at: int | None = None
+        """The revision of a listing after which no watch has begun yet."""
         self.stands = asyncio.Event()
         """Set while nothing is missed."""
+
+    async def begin(self) -> None:
+        """List what is there; `run` goes on from there. For who wants to know what prevents it: that is raised."""
+        entries, self._listed_at = await self._client.read(self._prefix)
+        self._on_listing(entries)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -60,8 +67,10 @@ class Follower:
             self._watching.cancel()
 
     async def _follow(self) -> None:
-        entries, revision = await self._client.read(self._prefix)
-        self._on_listing(entries)
+        if self._listed_at is None:
+            await self.begin()
+        revision, self._listed_at = self._listed_at, None
+        assert revision is not None
         async for changes in self._client.watch(self._prefix, revision + 1):
             self.stands.set()
             if changes:

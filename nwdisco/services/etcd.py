@@ -44,21 +44,17 @@ class EtcdRegistry(Registry):
     """Each has a connection and a thread of its own; those with the same etcd and prefix see the same keys.
 
     `address`: "HOST:PORT[,HOST:PORT...]", with https:// before each for TLS; None: NWDISCO_ETCD. User, password and certificates
-    come from NWDISCO_ETCD_USER, _PASSWORD, _PASSWORD_FILE, _CA, _CERT and _KEY. Or give EtcdSettings, and nothing is taken from there.
+    come from NWDISCO_ETCD_USER, _PASSWORD, _PASSWORD_FILE, _CA, _CERT and _KEY. EtcdSettings say all of that in their place.
     `prefix`: put before every key as it is, "/" for keys that begin with a slash. `timeout_s`: how long a call may take.
 
     Raises SettingError, RegistryUnavailableError, RegistryAccessError, or RegistryError where there is something else than
     etcd 3.3 or later.
     """
 
-    def __init__(
-        self, address: str | EtcdSettings | None = None, *, prefix: str = "", timeout_s: float = 5.0
-    ) -> None:
+    def __init__(self, address: str | EtcdSettings | None = None, *, prefix: str = "", timeout_s: float = 5.0) -> None:
         if not timeout_s > 0:
             raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s!r}")
-        self._settings = (
-            address if isinstance(address, EtcdSettings) else EtcdSettings.from_environment(address or "")
-        )
+        self._settings = address if isinstance(address, EtcdSettings) else EtcdSettings.from_environment(address or "")
         self._timeout_s = timeout_s
         self._keys = Keys(prefix)
         self._client = Client(self._settings, ANSWER * timeout_s)
@@ -163,5 +159,7 @@ class EtcdRegistry(Registry):
             async with asyncio.timeout(CLOSE_S):
                 await self._writer.close()
         except (RegistryError, TimeoutError):
-            logger.warning("etcd at %s does not answer: what this program has there ends with its leases", self._settings)
+            logger.warning(
+                "etcd at %s does not answer: what this program has there ends with its leases", self._settings
+            )
         await self._client.close()

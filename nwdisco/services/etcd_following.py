@@ -1,6 +1,6 @@
 """Following a key of a registry in etcd: what etcd's Follower hears, as changes in order, through every gap.
 
-What is there is kept as a mirror. After a gap only what differs from it is told: who comes back with the same value was never gone.
+What is there is kept as a mirror. After a gap only what differs from it is told: what is back with the same value was never gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ class EtcdFollowing(Following):
         self._key = key
         self._on_change = on_change
         self._forget = forget
-        self._closed = False
         self._mirror: dict[str, str] = {}
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self._listening: asyncio.Task[None] | None = None
@@ -86,17 +85,19 @@ class EtcdFollowing(Following):
 
     def end(self) -> None:
         """Call back no more."""
-        self._closed = True
+        self.is_closed = True
         self._changes.put(None)
+        if self.on_closed is not None:
+            self.on_closed()
 
     def _run(self) -> None:
         while (change := self._changes.get()) is not None:
             self._call(change)
 
     def _call(self, change: Change) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         try:
             self._on_change(change)
         except Exception:
-            logger.exception("what follows %r in a registry raised at %r, and goes on", self._key, change)
+            logger.exception("what follows %r in a registry raised at the %s of %r", self._key, change.kind, change.key)

@@ -18,11 +18,10 @@ from ..errors import RegistryError, RegistryUnavailableError
 T = TypeVar("T")
 FORKED = (
     "a registry in etcd was open when this process was forked, and gRPC serves the parent alone from then on: "
-    "close it before you fork, or start the child by multiprocessing's \"spawn\""
+    'close it before you fork, or start the child by multiprocessing\'s "spawn"'
 )
 _open: set[LoopThread] = set()
 """Of this process; and in the child of a fork those of its parent, which has gRPC to itself from then on."""
-
 
 
 class LoopThread:

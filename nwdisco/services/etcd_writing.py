@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from ..errors import RegistryError
@@ -154,10 +155,8 @@ class Writer:
             logger.warning(
                 "etcd at %s lost the lease %s: what stood under it is put again", self._client.settings, lease.id
             )
-        try:
+        with suppress(LeaseTaken):  # by ourselves, in a try whose answer did not come
             await self._client.grant(int(lease.ttl_s), lease.number)
-        except LeaseTaken:
-            pass  # by ourselves, in a try whose answer did not come
         for ops in _portions(lease.values):
             if await self._client.write(ops, lease.number, only_if_absent=True) is None:
                 for op in ops:

@@ -110,7 +110,6 @@ class MemoryFollowing(Following):
         self._registry = registry
         self._key = key
         self._on_change = on_change
-        self._closed = False
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -123,7 +122,7 @@ class MemoryFollowing(Following):
             self._changes.put(change)
 
     def call(self, change: Change) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         try:
             self._on_change(change)
@@ -131,7 +130,7 @@ class MemoryFollowing(Following):
             logger.exception("what follows %r in a registry raised at the %s of %r", self._key, change.kind, change.key)
 
     def close(self) -> None:
-        self._closed = True
+        self.is_closed = True
         self._registry._forget(self)
         self._changes.put(None)
         if self.on_closed is not None:

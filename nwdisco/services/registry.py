@@ -70,12 +70,13 @@ class Lease(ABC):
 class Following(ABC):
     """Calls back with changes until closed, by its owner or with its registry."""
 
+    is_closed = False
     on_closed: Callable[[], None] | None = None
     """Called once it is closed."""
 
     @abstractmethod
     def close(self) -> None:
-        """No call comes after this, but one that is under way in another thread. Ends with `on_closed`, if there is one."""
+        """No call comes after this, but one that is under way in another thread. Sets `is_closed`, then calls `on_closed`."""
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +152,8 @@ class Watch:
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self._following = registry.follow(key, self._changes.put)
         self._following.on_closed = lambda: self._changes.put(None)
+        if self._following.is_closed:  # before we could say so
+            self._changes.put(None)
 
     def next(self, wait_s: float | None = None) -> Change | None:
         """The next change; None when none came within `wait_s` (None: wait for ever), or it was closed."""
