@@ -157,8 +157,9 @@ class Machine:
         for process in self.processes:
             process.kill()
             process.communicate()
-        lock = self.runtime_dir / "beacon.lock"
-        if lock.exists() and lock.read_text().strip():
+        for lock in self.runtime_dir.glob("beacon*.lock"):  # one for each room
+            if not lock.read_text().strip():
+                continue
             pid = int(lock.read_text())
             if alive(pid) and b"nwdisco" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGCONT)

@@ -56,8 +56,8 @@ class Pair:
             machine.close()
 
     def lease(self) -> int:
-        """Of the first beacon."""
-        lease: int = self.machines[0].status()["etcd"]["lease"]
+        """Of the first beacon, once it has one."""
+        lease: int = wait_until(lambda: self.machines[0].status()["etcd"]["lease"], "a lease")
         return lease
 
     def events(self, count: int) -> list[list[Any]]:
