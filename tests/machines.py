@@ -158,10 +158,15 @@ class Machine:
             process.kill()
             process.communicate()
         for lock in self.runtime_dir.glob("beacon*.lock"):  # one for each room
-            if not lock.read_text().strip():
-                continue
-            pid = int(lock.read_text())
-            if alive(pid) and b"nwdisco" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGCONT)
-                os.kill(pid, signal.SIGTERM)
-                wait_until(lambda: not alive(pid), "the beacon's end")
+            _end_beacon(lock)
+
+
+def _end_beacon(lock: Path) -> None:
+    """End the beacon that holds a lock, if one does."""
+    if not lock.read_text().strip():
+        return
+    pid = int(lock.read_text())
+    if alive(pid) and b"nwdisco" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not alive(pid), "the beacon's end")
