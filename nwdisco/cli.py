@@ -173,7 +173,9 @@ def status(as_json: bool) -> None:
         elif key == "strangers":
             click.echo(f"strangers: {len(value)}")
             for one in value:
-                click.echo(f"  {one['ip']}: {one['reason']}, {one['datagrams']} datagrams, {one['heard_s_ago']:.1f} s ago")
+                click.echo(
+                    f"  {one['ip']}: {one['reason']}, {one['datagrams']} datagrams, {one['heard_s_ago']:.1f} s ago"
+                )
         elif key == "interfaces":
             click.echo("interfaces: " + (", ".join(f"{i['name']} {i['ip']}" for i in value) or "none"))
         elif key == "shim":
@@ -188,6 +190,30 @@ def status(as_json: bool) -> None:
             click.echo(f"{key}: " + _counts(value))
         else:
             click.echo(f"{key}: {value}")
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what is wrong with this network, and what to do; exit status 1 when there is something to mend."""
+    from .doctor import examine  # with much that no other command needs
+
+    report = examine(config.Settings.from_environment())
+    for line in [report.as_json()] if as_json else report.lines():
+        click.echo(line)
+    sys.exit(report.exit_status)
+
+
+@main.command()
+def token() -> None:
+    """Print the token of the shim, for programs on other machines; exit status 1 when there is no secret."""
+    from .core.secret import shim_token
+
+    secret = config.Settings.from_environment().secret
+    if not secret:
+        click.echo("nwdisco: there is no secret (NWDISCO_SECRET), and no token is needed", err=True)
+        sys.exit(1)
+    click.echo(shim_token(secret))
 
 
 @main.command()

@@ -69,7 +69,19 @@ SETTINGS: Final = (
         "NWDISCO_SHIM",
         "127.0.0.1:65432",
         "HOST:PORT of the TCP shim, or none. Any other host than 127.0.0.1 lets other machines register and query"
-        " here, all of them: nothing is authenticated.",
+        " here: all of them, unless there is a secret; then those with its token (`nwdisco token`).",
+    ),
+    (
+        "shim_tls_cert",
+        "NWDISCO_SHIM_CERT",
+        "",
+        "A certificate in PEM: the shim speaks TLS with it, and nothing else. Costs 15 kB of memory a client.",
+    ),
+    (
+        "shim_tls_key",
+        "NWDISCO_SHIM_KEY",
+        "",
+        "Its key in PEM, where the certificate's file has none.",
     ),
     (
         "networkzero",
@@ -97,7 +109,7 @@ SETTINGS: Final = (
         "NWDISCO_ETCD",
         "",
         "HOST:PORT[,HOST:PORT...] of an etcd, for services of more than one LAN; https:// before each for TLS. How it lets"
-        " us in: NWDISCO_ETCD_USER, _PASSWORD or _PASSWORD_FILE, _CA, _CERT, _KEY. Costs 20 MB of memory and a thread.",
+        " us in: NWDISCO_ETCD_USER, _PASSWORD or _PASSWORD_FILE, _CA, _CERT, _KEY. Costs 25 MB of memory and a thread.",
     ),
     (
         "etcd_plain",
@@ -121,6 +133,8 @@ class Settings:
     runtime_dir: str
     idle_s: float
     shim: tuple[str, int] | None
+    shim_tls_cert: str
+    shim_tls_key: str
     networkzero: bool
     room: str
     secret: str
@@ -139,6 +153,7 @@ class Settings:
         settings.runtime_dir = text["runtime_dir"]
         settings.idle_s = _number("NWDISCO_IDLE_S", text["idle_s"], 0.1, 1e9)
         settings.shim = None if text["shim"] == "none" else host_and_port("NWDISCO_SHIM", text["shim"])
+        settings.shim_tls_cert, settings.shim_tls_key = text["shim_tls_cert"], text["shim_tls_key"]
         settings.networkzero = _yes_or_no("NWDISCO_NETWORKZERO", text["networkzero"])
         settings.room = room_name("NWDISCO_ROOM", text["room"])
         settings.secret = _secret(text["secret"], given.get("NWDISCO_SECRET_FILE", ""))
@@ -189,7 +204,7 @@ def plain_services(setting: str, text: str) -> tuple[str, ...]:
     """Names of services, out of a list with commas. Raises SettingError."""
     services = tuple(part.strip() for part in text.split(",") if part.strip())
     for service in services:
-        if "/" in service or not service.isprintable() or service == "nwdisco":
+        if "/" in service or not service.isprintable() or service.startswith("nwdisco"):
             raise SettingError(
                 f"{setting} has {service[:80]!r}: give names of services, without a slash, such as hello,shop"
             )

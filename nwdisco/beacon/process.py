@@ -8,13 +8,13 @@ import os
 import resource
 import signal
 import socket
-from binascii import b2a_base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import config
 from ..config import VERSION, Settings
 from ..core.directory import Directory
+from ..core.wire import base64url
 from ..errors import BeaconRunningError
 from .doors.control import ControlDoor
 from .doors.shim_port import ShimPort
@@ -52,7 +52,7 @@ class Beacon:
             self.status,
             self._loop.stop,
         )
-        self._shim = ShimPort(self._loop, self._directory, lambda: self._own_ip, self._when_settled)
+        self._shim = self._shim_port()
         self._networkzero = self._networkzero_if_wanted()
 
     def run(self, ready: Callable[[], None], idle_s: float | None) -> None:
@@ -118,6 +118,19 @@ class Beacon:
             "etcd": None if self._etcd is None else self._etcd.status(),
         }
 
+    def _shim_port(self) -> ShimPort:
+        """With the token and the certificate that the settings want: what they need is not imported otherwise."""
+        settings, token, tls = self._settings, None, None
+        if settings.shim is not None and settings.secret:
+            from ..core.secret import shim_token
+
+            token = shim_token(settings.secret)
+        if settings.shim is not None and (settings.shim_tls_cert or settings.shim_tls_key):
+            from .doors.tls import server_context
+
+            tls = server_context(settings.shim_tls_cert, settings.shim_tls_key)
+        return ShimPort(self._loop, self._directory, lambda: self._own_ip, self._when_settled, token, tls)
+
     def _networkzero_if_wanted(self) -> Networkzero | None:
         if not self._settings.networkzero:
             return None
@@ -178,7 +191,7 @@ class Beacon:
 
 def _new_node_id() -> str:
     """Eight characters of URL-safe base64, never the same twice."""
-    return b2a_base64(os.urandom(6), newline=False).translate(bytes.maketrans(b"+/", b"-_")).decode()
+    return base64url(os.urandom(6)).decode()
 
 
 def _allow_many_files() -> None:

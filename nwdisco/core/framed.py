@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from .. import config
 from . import shim
 from .refused import Broken, Refused
-from .shim import Answer
+from .shim import Answer, Gate
 
 LENGTH = struct.Struct(">H")
 UTF_8 = ("utf-8", "utf8", "ascii", "us-ascii")
@@ -45,7 +45,9 @@ _encoder = msgspec.json.Encoder()
 class Framed:
     one_request = True
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate | None = None) -> None:
+        """`gate` lets in what it lets in; None: everything."""
+        self._gate = gate
         self.rest = b""
         """The beginning of a message that is not complete."""
         self._header: Header | None = None
@@ -55,7 +57,7 @@ class Framed:
         self.rest += data
 
     def next(self) -> shim.Request | None:
-        """The request, once it is complete. Raises Broken for what is none."""
+        """The request, once it is complete. Raises Refused; Broken for what is none."""
         if self._header is None:
             if len(self.rest) < LENGTH.size:
                 return None
@@ -70,6 +72,8 @@ class Framed:
         if len(self.rest) < end:
             return None
         content, self.rest = self.rest[self._content_at : end], b""
+        if self._gate is not None:
+            self._gate.check(content)
         request: shim.Request
         try:
             request = _request.decode(content)

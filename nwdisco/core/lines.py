@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from .. import config
 from . import shim
 from .refused import Broken, Refused
-from .shim import Answer
+from .shim import Answer, Gate
 
 
 class _Either(Struct):
@@ -43,7 +43,9 @@ DONE = _encoder.encode(shim.DONE) + b"\r\n"
 class Lines:
     one_request = False
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate | None = None) -> None:
+        """`gate` lets in what it lets in; None: everything."""
+        self._gate = gate
         self.rest = b""
         """The beginning of a message that is not complete."""
         self._complete: deque[bytes] = deque()
@@ -65,6 +67,8 @@ class Lines:
                 self._first = not line.strip()
                 if not line.lstrip().startswith(b"{") and not self._first:
                     raise Broken("bad_request", NO_OBJECT)
+            if self._gate is not None and line.strip():
+                self._gate.check(line)
             try:
                 return decode(line)
             except Refused:

@@ -3,16 +3,16 @@
 A sealed datagram is `nw1#<tag> <node> <count> <kind><body>` (with a room `nw1@<room>#…`): the tag is a keyed BLAKE2s (RFC 7693)
 of all else, the count goes up by one with each datagram of a node. Who sees a node for the first time, or after a silence,
 believes it nothing before it has answered a challenge, which only somebody alive and with the secret can; from then on
-no count is taken twice. So nothing that was recorded before helps, whoever has restarted since, and no clock is asked.
+no count is taken twice, and no challenge is answered twice. So nothing that was recorded before helps, whoever has restarted
+since, and no clock is asked.
 
-Promises, held by tests/test_sealed.py: without the secret nothing gets in and nothing is answered; an answer is never longer
-than what it answers.
+Promises, held by tests/test_sealed.py and tests/test_security_document.py: without the secret nothing gets in and nothing is
+answered; an answer is never longer than what it answers; who replays keeps no node from proving itself again.
 """
 
 from __future__ import annotations
 
 import os
-from base64 import urlsafe_b64encode
 from collections import Counter, OrderedDict, deque
 from hashlib import blake2s
 from hmac import compare_digest
@@ -23,15 +23,12 @@ from .. import config
 from .budget import Budget
 from .contacts import Address
 from .datagrams import MAGIC
-from .wire import OTHER_SECRET, SEAL_MARK, Stranger, prefix_of, why_not_ours
+from .wire import OTHER_SECRET, SEAL_MARK, Stranger, base64url, prefix_of, why_not_ours
 
-DATA, CHALLENGE, RESPONSE = b"d", b"c", b"r"
+KINDS = DATA, CHALLENGE, RESPONSE = b"d", b"c", b"r"
 TAG_LENGTH: Final = 16
-NODE_LENGTH: Final = 8
 COUNT_LENGTH: Final = 12
 NONCE_LENGTH: Final = 8
-HEAD_LENGTH: Final = TAG_LENGTH + 1 + NODE_LENGTH + 1 + COUNT_LENGTH + 1 + 1
-"""After the mark, up to the body."""
 WINDOW: Final = 64
 """Counts so far behind the highest are still taken, once: datagrams overtake each other."""
 
@@ -74,7 +71,10 @@ class SealedWire:
         self._sessions: dict[bytes, _Session] = {}
         self._challenges: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         """The nonce that a node is to answer with, and when it was asked."""
-        self._budget = Budget(config.CHALLENGES_PER_S, now)
+        self._answered: OrderedDict[bytes, int] = OrderedDict()
+        """The count of each node's last challenge that was answered: what is not higher is a replay."""
+        self._challenges_left = Budget(config.CHALLENGES_PER_S, now)
+        self._answers_left = Budget(config.CHALLENGES_PER_S, now)
 
     def seal(self, data: bytes) -> bytes:
         return self._sealed(DATA, data[len(MAGIC) :])
@@ -84,17 +84,20 @@ class SealedWire:
             return Stranger(why_not_ours(data, self._prefix, has_secret=True), source[0])
         start = len(self._begins)
         tag, rest = data[start : start + TAG_LENGTH], data[start + TAG_LENGTH :]
-        if len(data) < start + HEAD_LENGTH or not compare_digest(tag, self._tag(rest)):
+        if not compare_digest(tag, self._tag(rest)):
             return Stranger(OTHER_SECRET, source[0])
-        _, node, count, body = rest.split(b" ", 3)  # as one of us has written it
+        node, digits, kind, body = rest[1:9], rest[10:22], rest[23:24], rest[24:]
+        if kind not in KINDS or not digits.isdigit() or rest[0:1] + rest[9:10] + rest[22:23] != b"   ":
+            self._counters["malformed"] += 1  # by somebody with the secret, who writes it in another way than we
+            return None
+        count = int(digits)
         if node == self._node:
             return None
-        kind, body = body[:1], body[1:]
         if kind == CHALLENGE:
-            self._respond(node, body, len(data), source, now)
+            self._respond(node, count, body, len(data), source, now)
         elif kind == RESPONSE:
-            self._take_response(node, int(count), body, now)
-        elif self._admits(node, int(count), source, now):
+            self._take_response(node, count, body, now)
+        elif self._admits(node, count, source, now):
             return MAGIC + body
         return None
 
@@ -107,7 +110,7 @@ class SealedWire:
             self._counters["unproved"] += 1
             return False
         if now - session.proved_at > config.SESSION_S:
-            self._challenge(node, source, now)
+            self._challenge(node, source, now, is_known=True)
             if now - session.proved_at > config.SESSION_S + config.SESSION_SILENT_S:
                 self._counters["unproved"] += 1
                 return False
@@ -117,30 +120,38 @@ class SealedWire:
         session.heard_at = now
         return True
 
-    def _challenge(self, node: bytes, source: Address, now: float) -> None:
+    def _challenge(self, node: bytes, source: Address, now: float, is_known: bool = False) -> None:
+        """`is_known`: it was believed up to now, and does not wait behind whatever somebody replays."""
         nonce, asked_at = self._challenges.pop(node, (b"", -inf))
-        if now - asked_at >= config.CHALLENGE_AGAIN_S and self._budget.take(now):
-            nonce, asked_at = urlsafe_b64encode(os.urandom(NONCE_LENGTH * 3 // 4)), now
+        if now - asked_at >= config.CHALLENGE_AGAIN_S and (is_known or self._challenges_left.take(now)):
+            nonce, asked_at = base64url(os.urandom(NONCE_LENGTH * 3 // 4)), now
             self.outbox.append((self._sealed(CHALLENGE, nonce), source))
         if nonce:
             self._challenges[node] = nonce, asked_at
             if len(self._challenges) > config.MAX_NODES:
                 self._challenges.popitem(last=False)
 
-    def _respond(self, node: bytes, nonce: bytes, size: int, source: Address, now: float) -> None:
-        """To whoever has the secret; and to a node that is new, a challenge in its turn."""
+    def _respond(self, node: bytes, count: int, nonce: bytes, size: int, source: Address, now: float) -> None:
+        """To whoever has the secret, once; and to a node that is new, a challenge in its turn."""
+        if count <= self._answered.get(node, 0):
+            self._counters["copies"] += 1
+            return
         response = self._sealed(RESPONSE, nonce)
-        if len(nonce) != NONCE_LENGTH or len(response) > size or not self._budget.take(now):
+        if len(nonce) != NONCE_LENGTH or len(response) > size or not self._answers_left.take(now):
             self._counters["unproved"] += 1
             return
+        self._answered[node] = count
+        self._answered.move_to_end(node)
+        if len(self._answered) > config.MAX_NODES:
+            self._answered.popitem(last=False)
         self.outbox.append((response, source))
         session = self._sessions.get(node)
         if session is None or now - session.heard_at > config.SESSION_SILENT_S:
             self._challenge(node, source, now)
 
     def _take_response(self, node: bytes, count: int, nonce: bytes, now: float) -> None:
-        wanted, _ = self._challenges.get(node, (b"", 0.0))
-        if not wanted or not compare_digest(nonce, wanted):
+        wanted, asked_at = self._challenges.get(node, (b"", -inf))
+        if now - asked_at > config.SESSION_SILENT_S or not compare_digest(nonce, wanted):  # late: held back, perhaps
             self._counters["unproved"] += 1
             return
         del self._challenges[node]
@@ -168,4 +179,4 @@ class SealedWire:
 
     def _tag(self, rest: bytes) -> bytes:
         digest = blake2s(self._begins + rest, key=self._key, digest_size=TAG_LENGTH * 3 // 4).digest()
-        return urlsafe_b64encode(digest)
+        return base64url(digest)

@@ -6,8 +6,9 @@ random secret needs no such help. Keys for different purposes and rooms have not
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from hashlib import pbkdf2_hmac
+
+from .wire import base64url
 
 ROUNDS = 100_000
 """More: each guess, and each beacon's start, takes longer."""
@@ -21,8 +22,9 @@ def lan_key(secret: str, room: str) -> bytes:
 
 def shim_token(secret: str) -> str:
     """What programs on other machines show the shim; who learns it can register there, but forge no datagram."""
-    return urlsafe_b64encode(_derived(secret, "shim")[:18]).decode()
+    return base64url(_derived(secret, "shim")[:18]).decode()
 
 
 def _derived(secret: str, purpose: str) -> bytes:
-    return pbkdf2_hmac("sha256", secret.encode(), f"nwdisco 1 {purpose}".encode(), ROUNDS, KEY_BYTES)
+    typed = secret.encode(errors="surrogateescape")  # bytes that are no UTF-8 stand for themselves, in a variable
+    return pbkdf2_hmac("sha256", typed, f"nwdisco 1 {purpose}".encode(), ROUNDS, KEY_BYTES)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from math import inf, isfinite
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from .. import config
@@ -20,7 +21,7 @@ from . import names
 from .advert import Advert
 from .directory import Directory, Kind
 from .ipv4 import is_ipv4
-from .refused import Refused
+from .refused import Broken, Refused
 from .registrations import Registrations
 
 ALL = "all"
@@ -29,6 +30,8 @@ HOST_AND_PORT = re.compile(r"([A-Za-z0-9.-]+):([0-9]{1,5})")
 SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 ANY_ADDRESS = "0.0.0.0"
 """Given as a service's IP: pick one; each receiver gets the one under which it reaches this machine."""
+WITHOUT_TOKEN = 5
+"""Requests of a connection that lack the token; with the last of them it ends. More: faster guesses."""
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -48,6 +51,41 @@ def concerning(name: str) -> list[Wanted]:
     """All that may be wanted and covers a name: news of it go to who watches one of these."""
     groups = [Wanted(name[:place], name[: place + 1]) for place, letter in enumerate(name) if letter == "/"]
     return [EVERYTHING, Wanted(name, None), Wanted(name, name + "/"), *groups]
+
+
+# --- who may ask ------------------------------------------------------------------------------------------
+
+
+class _Bearer(Struct):
+    token: str = ""
+
+
+_bearer = msgspec.json.Decoder(_Bearer)
+
+
+class Gate:
+    """Before the requests of one connection from another machine, where there is a secret: each needs the token.
+
+    It is looked for before anything else of a request is: who lacks it learns nothing."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._left = WITHOUT_TOKEN
+
+    def check(self, message: bytes) -> None:
+        """Of a request as it came. Raises Refused, and Broken at the last that is heard."""
+        from hmac import compare_digest  # takes in OpenSSL, which nobody needs who has no secret
+
+        try:
+            given = _bearer.decode(message).token.encode()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            given = b""
+        if given and compare_digest(given, self._token):
+            return
+        self._left -= 1
+        why = "this token is wrong" if given else "there is no token"
+        reason = f"{why}: from another machine each request needs that of this network's secret, in a field 'token'"
+        raise Refused("token", reason) if self._left > 0 else Broken("token", f"{reason}; the connection ends")
 
 
 # --- requests: two vocabularies ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ decoded, and counted with where they came from, so that `nwdisco doctor` can say
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections import deque
 from hashlib import blake2s
 from typing import Final, NamedTuple, Protocol
@@ -70,7 +70,12 @@ def prefix_of(room: str) -> bytes:
 
 
 def tag_of(room: str) -> str:
-    return urlsafe_b64encode(blake2s(room.encode(), digest_size=6).digest())[:TAG_LENGTH].decode()
+    return base64url(blake2s(room.encode(), digest_size=6).digest())[:TAG_LENGTH].decode()
+
+
+def base64url(data: bytes) -> bytes:
+    """RFC 4648, 5. (The module base64 takes `re` in, which takes long to import.)"""
+    return b2a_base64(data, newline=False).translate(bytes.maketrans(b"+/", b"-_"))
 
 
 def why_not_ours(data: bytes, prefix: bytes, has_secret: bool) -> str:

@@ -1,6 +1,6 @@
 """The shim door: programs with nothing but a TCP socket, in the dialects of core/lines.py and core/framed.py.
 
-A registration outlives its connection; it ends by its lease (core/registrations.py). Anybody who reaches the port is served,
+A registration outlives its connection; it ends by its lease (core/registrations.py). Anybody who reaches the port is heard,
 so everything of a client is bounded: bytes, time, requests at a go; and all clients together: connections, registrations, memory.
 """
 
@@ -14,7 +14,7 @@ from ... import config
 from ...core import lines, shim
 from ...core.answers import Answers
 from ...core.directory import Directory, Event
-from ...core.shim import Answer, Shim, Wanted
+from ...core.shim import Answer, Gate, Shim, Wanted
 from ..loop import Loop, Timer
 from .shim_client import Client
 
@@ -30,10 +30,12 @@ class ShimDoor:
         own_ip: Callable[[], str],
         when_settled: Callable[[Callable[[], None]], None],
         most: int = config.MAX_SHIM_CONNECTIONS,
+        token: str | None = None,
     ) -> None:
         """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known; of clients
-        there are `most`."""
+        there are `most`; those of other machines have to show the `token`, if there is one."""
         self.loop = loop
+        self._token = token
         self.most = most
         self.settled = False
         """Whether the LAN's adverts are known."""
@@ -55,12 +57,12 @@ class ShimDoor:
         directory.on_event.append(self._on_event)
         when_settled(self._has_settled)
 
-    def connection(self) -> Client:
-        """A client has connected: the loop's protocol factory."""
+    def connection(self, from_here: bool = False) -> Client:
+        """A client has connected, from this machine or from another."""
         if not self._looks:
             self._looks = True
             self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
-        return Client(self)
+        return Client(self, None if from_here or self._token is None else Gate(self._token))
 
     def close(self) -> None:
         for client in tuple(self.clients):

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ... import config
 from ...core import shim
 from ...core.framed import Framed
 from ...core.lines import BYTE_ORDER_MARK, Lines
 from ...core.refused import Broken, Refused
-from ...core.shim import Answer, Query, QueryKey, Register, RegisterKey, Request, Wanted, Watch, WatchKey
-from ..loop import Stream
+from ...core.shim import Answer, Gate, Query, QueryKey, Register, RegisterKey, Request, Wanted, Watch, WatchKey
 
 if TYPE_CHECKING:
     from .shim import ShimDoor
@@ -24,9 +23,25 @@ LINES_BEGIN = bytes(range(9, 127)) + BYTE_ORDER_MARK[:1]
 """First bytes of the line dialect; a frame's header is too short to begin with one of these."""
 
 
+class Transport(Protocol):
+    """The client's connection: the loop's Stream, or TLS in one."""
+
+    @property
+    def sent_late(self) -> int: ...
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def write_eof(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Client:
-    def __init__(self, door: ShimDoor) -> None:
+    def __init__(self, door: ShimDoor, gate: Gate | None = None) -> None:
+        """`gate` is for one who has to show a token."""
         self._door = door
+        self._gate = gate
         self._loop = door.loop
         self._shim = door.shim
         self._dialect: Lines | Framed | None = None
@@ -44,7 +59,7 @@ class Client:
         self._watches: Wanted | None = None
         self._sent_late = 0
         """How much had gone out when it was last looked at."""
-        self._transport: Stream
+        self._transport: Transport
 
     @property
     def unsent(self) -> int:
@@ -52,7 +67,7 @@ class Client:
 
     # --- what the loop calls ---
 
-    def connection_made(self, transport: Stream) -> None:
+    def connection_made(self, transport: Transport) -> None:
         self._transport = transport
         others = len(self._door.clients)
         self._door.clients.add(self)
@@ -66,7 +81,7 @@ class Client:
         if self._ended:
             return
         if self._dialect is None:
-            self._dialect = Lines() if data[0] in LINES_BEGIN else Framed()
+            self._dialect = Lines(self._gate) if data[0] in LINES_BEGIN else Framed(self._gate)
         now = self._loop.time()
         if not self._dialect.rest:
             self._since = now
@@ -120,8 +135,9 @@ class Client:
             except Broken as broken:
                 self._end(broken)
             except Refused as refused:
+                self._since = now
                 self._refuse(refused)
-        if not self._ended:
+        if not (self._waits or self._ended):
             self._wait()
             self._loop.call_soon(self._go_on)
 

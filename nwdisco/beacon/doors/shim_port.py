@@ -9,13 +9,16 @@ import os
 import resource
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ... import config
 from ...core.directory import Directory
 from ..loop import Loop, StreamProtocol, log
 
 if TYPE_CHECKING:
+    import ssl
+
     from .shim import ShimDoor
 
 BACKLOG = 1024
@@ -31,6 +34,20 @@ FOR_ALL = (
 """Options of every connection."""
 
 
+class Listening(socket.socket):
+    """Knows where the last one came from that it has taken, which Loop.serve does not tell."""
+
+    from_here = False
+    """From this machine, which nobody else can pretend: the kernel drops what comes from outside with such an address."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.from_here = False
+        end, peer = super().accept()
+        with suppress(OSError):  # it has gone already
+            self.from_here = peer[0].startswith("127.") or peer[0] == end.getsockname()[0]
+        return end, peer
+
+
 class ShimPort:
     def __init__(
         self,
@@ -38,14 +55,19 @@ class ShimPort:
         directory: Directory,
         own_ip: Callable[[], str],
         when_settled: Callable[[Callable[[], None]], None],
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known."""
+        """`own_ip` completes adverts without one; `when_settled` calls back when the LAN's adverts are known; with a `token`,
+        who comes from another machine has to show it; with `tls` (of tls.py), everybody speaks that."""
         self._loop = loop
         self._directory = directory
         self._own_ip = own_ip
         self._when_settled = when_settled
+        self._token = token
+        self._tls = tls
         self._door: ShimDoor | None = None
-        self._listening: socket.socket | None = None
+        self._listening: Listening | None = None
         self._why_not = "it is switched off"
 
     def open(self, where: tuple[str, int] | None) -> None:
@@ -53,7 +75,7 @@ class ShimPort:
         if where is None:
             return
         try:
-            listening = socket.create_server(where, backlog=BACKLOG)
+            listening = Listening(fileno=socket.create_server(where, backlog=BACKLOG).detach())
         except (OSError, UnicodeError) as error:
             number = getattr(error, "errno", None) or 0
             why = os.strerror(number) if number > 0 else str(error)
@@ -94,5 +116,11 @@ class ShimPort:
             most = min(
                 config.MAX_SHIM_CONNECTIONS, max(1, files // 2 - config.SHIM_WAITING_ROOM)
             )  # half is for programs
-            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._when_settled, most)
-        return self._door.connection()
+            self._door = ShimDoor(self._loop, self._directory, self._own_ip, self._when_settled, most, self._token)
+        assert self._listening is not None
+        client = self._door.connection(self._listening.from_here)
+        if self._tls is None:
+            return client
+        from .tls import Secured  # with ssl, which few beacons need
+
+        return Secured(self._tls, client, self._door)
