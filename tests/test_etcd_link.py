@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,58 @@ def test_an_etcd_that_comes_later_than_the_beacons_is_used(place: Path, etcd: Et
         lists(pair.b, {"a"}, "found on the other")
     finally:
         pair.close()
+
+
+def test_an_etcd_that_takes_no_more_is_read_on_and_said_so_once(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, etcd: Etcd
+) -> None:
+    etcd.kill()
+    monkeypatch.setenv("ETCD_QUOTA_BACKEND_BYTES", "1000000")
+    etcd.start()
+    pair = Pair(place, etcd)
+    try:
+        pair.a.call("advertise", "before", ":1")
+        lists(pair.b, {"before"}, "found")
+        with suppress(AssertionError):  # what etcdctl says when etcd is full
+            for number in range(100):
+                etcd.ctl("put", f"junk/{number}", "x" * 100_000)
+        assert "NOSPACE" in etcd.ctl("alarm", "list")
+        pair.a.call("advertise", "after", ":2")
+        status = pair.machines[0].status
+        wait_until(lambda: "space exceeded" in str(status()["etcd"]["why_not"]), "it says why")
+        answered = time.monotonic()
+        wait_until(lambda: time.monotonic() - status()["etcd"]["answered_s_ago"] > answered + 3.0, "renewed since")
+        assert "space exceeded" in status()["etcd"]["why_not"]
+        log = (pair.machines[0].runtime_dir / "beacon.log").read_text()
+        assert log.count("space exceeded") == 1
+        lists(pair.b, {"before"}, "what it has already is not lost")
+        etcd.ctl("del", "junk/", "--prefix")
+        etcd.ctl("compact", str(etcd.revision()))
+        etcd.ctl("defrag")
+        etcd.ctl("alarm", "disarm")
+        lists(pair.b, {"before", "after"}, "written when there is room again")
+        assert status()["etcd"]["why_not"] is None
+    finally:
+        pair.close()
+
+
+# --- a beacon stands still ---
+
+
+def test_a_beacon_that_stood_still_for_longer_than_a_lease_knows_everything_again(pair: Pair) -> None:
+    pair.a.call("advertise", "hello/a", ":1")
+    pair.b.call("advertise", "own", ":2")
+    lists(pair.b, {"hello/a", "own"}, "found")
+    stopped = pair.machines[1].beacon_pid()
+    own = "nwdisco/adverts/" + pair.machines[1].status()["node"]
+    wait_until(lambda: pair.etcd.ctl("get", own, "--prefix"), "it has something in etcd")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        wait_until(lambda: not pair.etcd.ctl("get", own, "--prefix"), "its lease has ended")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    lists(pair.b, {"hello/a", "own"}, "what others have is known again, though they said nothing new")
+    lists(pair.a, {"hello/a", "own"}, "and what it has is registered again")
 
 
 # --- the plain way ---

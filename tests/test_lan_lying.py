@@ -70,6 +70,16 @@ def test_a_node_that_does_not_answer_where_it_was_has_moved(believer: Node) -> N
     assert listed(believer) == [("a", f"{LIAR[0]}:80"), ("b", f"{LIAR[0]}:80")]
 
 
+def test_one_machine_has_no_more_adverts_than_it_may_however_many_nodes_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "MAX_ADVERTS_PER_MACHINE", 5)
+    node = Node()
+    for number in range(3):
+        node.hear(tell(f"liar{number:04}", 10_000, 0, *(f"{number}{name}" for name in "abc")), (LIAR[0], 1000 + number))
+    assert [len(node.names_of(f"liar{number:04}")) for number in range(3)] == [3, 2, 0]
+    node.hear(tell("node-two", 10_000, 0, "a"))
+    assert "a" in node.names_of("node-two"), "others are not shut out"
+
+
 def test_one_machine_has_no_more_nodes_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "MAX_NODES_PER_MACHINE", 5)
     node = Node()

@@ -1,4 +1,7 @@
-"""docs/protocol.md says what the code does: its datagrams, its requests and answers, its figures."""
+"""docs/protocol.md says what the code does: its datagrams, its requests and answers, its figures.
+
+Its rooms and its seal are held by test_protocol_document_seal.py.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,15 @@ from nwdisco import config
 from nwdisco.beacon.doors.control import ControlDoor
 from nwdisco.beacon.loop import Loop
 from nwdisco.beacon.process import Beacon
-from nwdisco.core import contacts, control, datagrams, directory, lan, peers, telling
+from nwdisco.core import contacts, control, datagrams, directory, lan, peers, sources, telling
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
+from nwdisco.core.refused import Refused
 from tests.documents import DOCS, Document
 
 DOCUMENT = Document("protocol.md")
 TEXT, BLOCKS, _table_rows = DOCUMENT.text, DOCUMENT.blocks, DOCUMENT.table_rows
-HOMES = (config, lan, telling, contacts, peers, datagrams, directory)
+HOMES = (config, lan, telling, contacts, peers, datagrams, directory, sources)
 """Where a constant of the document may live, the first that has it."""
 NOT_OF_THE_PROTOCOL = {"BULK", "FOREVER", "SETTINGS", "TYPE_CHECKING", "VERSION"}
 """What only this implementation knows."""
@@ -47,7 +51,16 @@ def _examples(kind: str) -> list[object]:
 
 
 def test_every_fenced_block_is_of_a_kind_that_is_tested() -> None:
-    assert {block.kind for block in BLOCKS} == {"lan", "control", "answer", "greeting", "refused", "status"}
+    assert {block.kind for block in BLOCKS} == {
+        "lan",
+        "room",
+        "sealed",
+        "control",
+        "answer",
+        "greeting",
+        "refused",
+        "status",
+    }
 
 
 def test_links_lead_somewhere() -> None:
@@ -187,7 +200,7 @@ def test_every_control_request_has_an_example() -> None:
 
 @pytest.mark.parametrize(("line", "size"), _examples("refused"))
 def test_a_refused_request_is_refused(line: bytes, size: int | None) -> None:
-    with pytest.raises(control.Refused):
+    with pytest.raises(Refused):
         control.decode(line)
 
 
@@ -285,7 +298,7 @@ def test_a_beacon_answers_the_control_examples_as_the_document_says(door: Path) 
             program.say(line)
             got = program.hear()
         assert [_comparable(line) for line in got] == [_comparable(line) for line in answered.lines], (
-            f"line {answered.line_number} of {DOCUMENT.name}"
+            f"line {answered.line_number} of protocol.md"
         )
     program.close()
     watcher.close()
@@ -315,19 +328,20 @@ def test_adverts_go_with_the_connection_that_made_them(door: Path) -> None:
 
 def test_the_example_of_a_status_has_the_members_of_the_beacons() -> None:
     example = json.loads(next(block.lines[0] for block in BLOCKS if block.kind == "status"))
-    members = {*example, *example["interfaces"][0], *example["nodes"][0]}
-    assert members == set(re.findall(r'"(\w+)":', inspect.getsource(Beacon.status)))
+    members = {*example, *example["interfaces"][0], *example["nodes"][0], *example["strangers"][0]}
+    code = inspect.getsource(Beacon.status) + inspect.getsource(sources.Strangers.status)
+    assert members == set(re.findall(r'"(\w+)":', code))
 
 
 def test_the_errors_in_the_document_are_the_ones_in_the_code() -> None:
     package = Path(config.__file__).parent
-    sources = (package / "core" / "control.py", package / "beacon" / "doors" / "control.py")
-    code = "".join(source.read_text(encoding="utf-8") for source in sources)
+    files = (package / "core" / "control.py", package / "beacon" / "doors" / "control.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
     assert {name for name, _ in _table_rows("`error`")} == set(re.findall(r'Refused\(\s*"(\w+)"', code))
 
 
 def test_the_counters_in_the_document_are_the_ones_in_the_code() -> None:
     package = Path(config.__file__).parent
-    sources = (package / "core" / "lan.py", package / "beacon" / "links" / "lan.py")
-    code = "".join(source.read_text(encoding="utf-8") for source in sources)
+    files = (package / "core" / "lan.py", package / "core" / "sealed.py", package / "beacon" / "links" / "lan.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
     assert {name for name, _ in _table_rows("counter")} == set(re.findall(r'counters\["(\w+)"\]', code))

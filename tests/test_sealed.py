@@ -95,6 +95,7 @@ def test_a_sealed_beat_in_a_room_is_at_most_150_bytes_on_the_wire() -> None:
         (b"nw1@abc", wire.NOT_NWDISCO),
         (b"nw2[", wire.OTHER_VERSION),
         (b"nw2#anything", wire.OTHER_VERSION),
+        (b"nw10[", wire.OTHER_VERSION),
         (b'nw1@abcdef["beat"]', wire.OTHER_ROOM),
         (b"nw1@abcdef#...", wire.OTHER_ROOM),
     ],

@@ -21,6 +21,7 @@ from nwdisco.errors import (
     RegistryError,
     RegistryKeyError,
     RegistryUnavailableError,
+    SettingError,
 )
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
@@ -119,7 +120,18 @@ def test_who_could_not_connect_leaves_no_thread_and_tries_no_more() -> None:
             thread.join()
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+def test_a_password_that_is_no_text_and_an_address_that_is_none_are_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_bytes(b"\xff\xfe")
+    in_environment(monkeypatch, _USER="clerk", _PASSWORD_FILE=tmp_path / "password")
+    with pytest.raises(SettingError, match="PASSWORD_FILE names a file that is no text"):
+        EtcdRegistry("127.0.0.1")
+    with pytest.raises(SettingError, match="the address of etcd is 2379: give text"):
+        EtcdSettings.at(2379)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
 def test_no_time_is_refused(timeout_s: float) -> None:
     with pytest.raises(ValueError, match="timeout_s is a number of seconds above 0"):
         EtcdRegistry("127.0.0.1", timeout_s=timeout_s)

@@ -226,6 +226,26 @@ def test_an_instance_whose_address_is_none_is_passed_over(shop: Shop) -> None:
         discovery.close()
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *({"hostname": host} for host in ("a..b", "x" * 300, "a:b:c", "xn--0", "\u00ad")),
+        *({"protocol": protocol} for protocol in ("ftp", "mqtt")),
+    ],
+    ids=str,
+)
+def test_an_instance_that_no_request_can_go_to_is_passed_over(shop: Shop, broken: dict[str, str]) -> None:
+    with MemoryRegistry() as registry, Discovery(RegistrySource(registry)) as discovery:
+        place = {"hostname": "127.0.0.1", "port": "1"}
+        discovery.register("shop", id="a", properties=place | broken)
+        with pytest.raises((AddressError, httpx.UnsupportedProtocol)) as raised:
+            shop.client(discovery=discovery).request("GET", "/")
+        assert "there is no other instance" in raised.value.__notes__[0]
+        discovery.register("shop", id="b", address=shop.instance("b").address)
+        client = shop.client(discovery=discovery)
+        assert [client.request("POST", "/").text for _ in range(3)] == ["b"] * 3
+
+
 @pytest.mark.parametrize("path", ["jobs?of=anna", "/jobs?of=anna"])
 def test_a_path_is_one_of_the_instance(shop: Shop, path: str) -> None:
     a = shop.instance("a")

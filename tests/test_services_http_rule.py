@@ -58,7 +58,7 @@ def test_every_error_of_a_transport_is_decided_on() -> None:
         for kind in of.__subclasses__():
             yield from kinds(kind) if kind.__subclasses__() else [kind]
 
-    nobodys_fault = {httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError}
+    nobodys_fault = {httpx.PoolTimeout, httpx.ProxyError, httpx.LocalProtocolError}
     assert {kind for kind in kinds(httpx.TransportError) if kind.__module__ == "httpx"} == {
         kind for kind in FAILURES if issubclass(kind, httpx.TransportError)
     } | nobodys_fault

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nwdisco import FOREVER
 from nwdisco.errors import NoInstanceError
 from nwdisco.services import MemoryRegistry, Pool, Registration, RegistrySource, RoundRobin, ServiceInstance
 from nwdisco.services.strategies import Strategies, strategy_of
@@ -72,7 +73,7 @@ def test_it_keeps_in_step(shop: Shop) -> None:
 def test_a_pick_asks_nobody(shop: Shop) -> None:
     shop.printer("a")
     pool = shop.pool()
-    shop.registry.close()  # from now on it raises
+    shop.registry._closed = True  # from now on it raises
     assert pool.pick().id == "a"
 
 
@@ -161,6 +162,23 @@ def test_closed_it_is_empty_and_whoever_waits_is_told(shop: Shop) -> None:
     assert pool.instances() == []
     assert not pool.wait(0)
     pool.close()
+
+
+def test_it_closes_with_its_registry_and_whoever_waits_for_ever_is_told(shop: Shop) -> None:
+    pool = shop.pool()
+    raised: list[NoInstanceError] = []
+
+    def wait() -> None:
+        try:
+            pool.pick(wait_s=FOREVER)
+        except NoInstanceError as error:
+            raised.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    shop.registry.close()
+    waiting.join(DEADLINE_S)
+    assert "is closed" in str(raised[0])
 
 
 def test_a_strategy_of_a_closed_pool_is_empty_and_may_serve_another(shop: Shop) -> None:

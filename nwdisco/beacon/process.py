@@ -76,9 +76,9 @@ class Beacon:
         listening.close()
         if self._networkzero is not None:
             self._networkzero.stop()
+        self._link.stop()  # the LAN's goodbye does not wait for an etcd that is away
         if self._etcd is not None:
             self._etcd.stop()
-        self._link.stop()
         self._door.close()
         self._shim.close()
         log(f"beacon {self._directory.node} has left")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hashlib import blake2s
 
 from .. import config
+from .budget import Budget
 
 Address = tuple[str, int]
 """IPv4 address as text, port."""
@@ -78,6 +79,10 @@ class Contacts:
         contact.credit -= size
         return True
 
+    def is_proved(self, address: Address) -> bool:
+        contact = self._known.get(address)
+        return contact is not None and contact.proved
+
     def _forget_one(self) -> None:
         """The one known longest that is no peer's: a flood of forged addresses must not keep us from probing."""
         for _ in range(config.MAX_NODES + 1):
@@ -88,3 +93,21 @@ class Contacts:
 
     def _hash(self, text: bytes) -> str:
         return b2a_base64(blake2s(text, key=self._secret, digest_size=4).digest())[:6].decode()
+
+
+class Probes:
+    """The budget of questions to nodes that fell silent: who invents nodes takes no probes from those that live."""
+
+    def __init__(self, now: float) -> None:
+        self._left = Budget(config.PROBES_PER_S, now)
+        self._unproved_left = Budget(config.PROBES_PER_S / 2, now)
+        """Of these, for addresses that have never proved themselves."""
+        self._turn_at = now
+        """Up to when the turns are given away."""
+
+    def wait_s(self, is_proved: bool, now: float) -> float:
+        """0 when a probe may be sent now; else how long until it is this one's turn to ask again."""
+        if (is_proved or self._unproved_left.take(now)) and self._left.take(now):
+            return 0.0
+        self._turn_at = max(self._turn_at, now) + 1 / config.PROBES_PER_S
+        return max(self._turn_at - now, config.PROBE_GAP_MIN_S)

@@ -21,8 +21,7 @@ from typing import Final, NamedTuple
 from .. import config
 from . import datagrams
 from .advert import Advert
-from .budget import Budget
-from .contacts import Address, Contact, Contacts
+from .contacts import Address, Contact, Contacts, Probes
 from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Who
 from .directory import Directory
 from .peers import Peer, Peers
@@ -42,6 +41,8 @@ ASKED_S: Final = 1.0
 WATCH_TICK_S: Final = 1 / 16
 """Peers that are not suspect yet are looked at in such steps. Longer: fewer wake-ups, fewer probes before the end.
 A binary fraction, so that rounding never puts a tick before its own time."""
+WATCH_AT_ONCE: Final = 64
+"""Peers looked at before programs get their turn again: whoever invents nodes makes thousands due together."""
 BIG_ROOM_NODES: Final = 64
 """With so many nodes known, one without adverts leaves a newcomer's question to its next beat: in a room where hundreds
 are switched on at once, answers that hold nothing would be most of the traffic."""
@@ -58,11 +59,8 @@ class Send(NamedTuple):
 
 
 class Lan:
-    def __init__(self, directory: Directory, random: Random, now: float, is_sealed: bool = False) -> None:
-        """Takes part under the directory's node id. `random` gives jitter and the secret of the proofs.
-
-        `is_sealed`: what arrives is from whom it says (sealed.py), wherever that is by now.
-        """
+    def __init__(self, directory: Directory, random: Random, now: float) -> None:
+        """Takes part under the directory's node id. `random` gives jitter and the secret of the proofs."""
         self.outbox: deque[Send] = deque()
         self.counters: Counter[str] = Counter()
         """What was received, and what was dropped or held back, by reason."""
@@ -71,11 +69,10 @@ class Lan:
         self.contacts = Contacts(random.randbytes(32), self.peers.is_at)
         self._directory = directory
         self._random = random
-        self._is_sealed = is_sealed
         self._timers = Timers()
         self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
         self._started_at = now
-        self._probes_left = Budget(config.PROBES_PER_S, now)
+        self._probes = Probes(now)
         self._watched: dict[int, list[Peer]] = {}
         """Peers to be looked at, by the tick."""
         self._lately: dict[bytes, tuple[Address, float]] = {}
@@ -168,10 +165,7 @@ class Lan:
     def _take_change(self, change: Change, source: Address, now: float) -> None:
         known = self.peers.get(change.node)
         if known is not None and source != known.address and change.place > known.place:
-            if self._is_sealed:
-                self.peers.move(known, source, now)
-            else:
-                self._doubt(known, source, change.place, now)
+            self._doubt(known, source, change.place, now)
         peer = self._hear(change.node, change.seq, source, now)
         if peer is None:
             return
@@ -259,11 +253,10 @@ class Lan:
             peer.address_at = now
         elif now - peer.address_at > config.MOVE_AFTER_S:
             self.peers.move(peer, source, now)
-        else:
+        else:  # perhaps its other interface, perhaps somebody else: it is heeded where it is known
             peer.elsewhere = source
-            if not self._is_sealed:  # perhaps its other interface, perhaps somebody else
-                self.counters["elsewhere"] += 1
-                return None
+            self.counters["elsewhere"] += 1
+            return None
         if seq > peer.seq:
             peer.seq = seq
             peer.heard_at = now
@@ -291,9 +284,8 @@ class Lan:
         """Nothing is urgent yet: peers that are due at about the same time are looked at together."""
         tick = max(ceil(at / WATCH_TICK_S), floor(now / WATCH_TICK_S) + 1)
         peer.watch_at = tick * WATCH_TICK_S
-        together = self._watched.get(tick)
-        if together is None:
-            together = self._watched[tick] = []
+        together = self._watched.setdefault(tick, [])
+        if not together:
             self._timers.at(peer.watch_at, lambda later: self._watch_all(tick, later))
         together.append(peer)
 
@@ -302,8 +294,12 @@ class Lan:
         self._timers.at(peer.watch_at, lambda later: self._watch(peer, later))
 
     def _watch_all(self, tick: int, now: float) -> None:
-        for peer in self._watched.pop(tick):
+        together = self._watched.pop(tick)
+        for peer in together[:WATCH_AT_ONCE]:
             self._watch(peer, now)
+        if len(together) > WATCH_AT_ONCE:
+            self._watched[tick] = together[WATCH_AT_ONCE:]
+            self._timers.at(now + config.LEAST_WAIT_S, lambda later: self._watch_all(tick, later))
 
     def _watch(self, peer: Peer, now: float) -> None:
         """Once in a while for each peer: has it fallen silent? Then probe it, then let its adverts expire."""
@@ -327,9 +323,9 @@ class Lan:
 
     def _probe(self, peer: Peer, left_s: float, now: float) -> float:
         """Ask a silent peer whether it lives; seconds until the next probe."""
-        if not self._probes_left.take(now):
+        if wait_s := self._probes.wait_s(self.contacts.is_proved(peer.address), now):
             self.counters["probes_put_off"] += 1
-            return config.PROBE_GAP_MIN_S
+            return wait_s
         self._send_who(peer.address, PROBE)
         if peer.elsewhere is not None:
             self._send_who(peer.elsewhere, PROBE)

@@ -7,7 +7,7 @@ goes at the end: nothing flickers.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -95,8 +95,8 @@ class Peers:
         self._by_node: dict[str, Peer] = {}
         self._by_address: dict[Address, list[Peer]] = {}
         """Mostly one each: but a beacon may start anew at the port of the last one, and addresses can be forged."""
-        self._on_machine: Counter[str] = Counter()
-        """How many are reached at each IP."""
+        self._on_machine: dict[str, set[str]] = {}
+        """The nodes that are reached at each IP."""
         self._early = 0
         self._departed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Peers forgotten lately: the last sequence number of each, and when."""
@@ -138,7 +138,7 @@ class Peers:
         """The peer of this id, a new one if need be; None when there are too many, of all or on one machine."""
         peer = self._by_node.get(node)
         if peer is None and len(self._by_node) < config.MAX_NODES and self._has_room(address[0]):
-            self._on_machine[address[0]] += 1
+            self._on_machine.setdefault(address[0], set()).add(node)
             peer = self._by_node[node] = Peer(node, address, now)
             self._departed.pop(node, None)
             self._by_address.setdefault(address, []).append(peer)
@@ -170,7 +170,7 @@ class Peers:
         """It is reached somewhere else now: its adverts without an IP of their own move along."""
         self._leave_address(peer)
         peer.address, peer.address_at, peer.elsewhere = address, now, None
-        self._on_machine[address[0]] += 1
+        self._on_machine.setdefault(address[0], set()).add(peer.node)
         self._by_address.setdefault(address, []).append(peer)
         for advert in self._directory.held_by(peer.node):
             if advert.picked:
@@ -267,19 +267,21 @@ class Peers:
             self.on_near(peer.node)
 
     def _room_for(self, peer: Peer, entry: Entry) -> bool:
-        return (
-            self._directory.count_held_by(peer.node) < config.MAX_ADVERTS_PER_NODE
-            or self._directory.held(peer.node, entry.name) is not None
+        count = self._directory.count_held_by
+        has_room = (
+            count(peer.node) < config.MAX_ADVERTS_PER_NODE
+            and sum(map(count, self._on_machine[peer.address[0]])) < config.MAX_ADVERTS_PER_MACHINE
         )
+        return has_room or self._directory.held(peer.node, entry.name) is not None
 
     def _has_room(self, ip: str) -> bool:
-        return self._on_machine[ip] < config.MAX_NODES_PER_MACHINE
+        return len(self._on_machine.get(ip, ())) < config.MAX_NODES_PER_MACHINE
 
     def _leave_address(self, peer: Peer) -> None:
-        ip = peer.address[0]
-        self._on_machine[ip] -= 1
-        if not self._on_machine[ip]:
-            del self._on_machine[ip]
+        nodes = self._on_machine[peer.address[0]]
+        nodes.remove(peer.node)
+        if not nodes:
+            del self._on_machine[peer.address[0]]
         there = self._by_address[peer.address]
         there.remove(peer)
         if not there:

@@ -33,6 +33,8 @@ class Sources:
             budget = self._budgets[ip] = Budget(config.SOURCE_PER_S, now)
             if len(self._budgets) > config.MAX_SOURCES:
                 self._budgets.popitem(last=False)
+        else:
+            self._budgets.move_to_end(ip)
         return budget.take(now)
 
 

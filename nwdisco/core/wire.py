@@ -82,7 +82,7 @@ def why_not_ours(data: bytes, prefix: bytes, has_secret: bool) -> str:
     """Why a datagram that does not begin as ours do is none of ours."""
     if not data.startswith(PROTOCOL) or not data[2:3].isdigit():
         return NOT_NWDISCO
-    if not data.startswith(MAGIC):
+    if not data.startswith(MAGIC) or data[len(MAGIC) : len(MAGIC) + 1].isdigit():
         return OTHER_VERSION
     has_tag = data[len(MAGIC) : len(MAGIC) + 1] == ROOM_MARK
     end = len(MAGIC) + has_tag * (1 + TAG_LENGTH)

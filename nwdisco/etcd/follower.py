@@ -31,8 +31,6 @@ class Follower:
         self._watching: asyncio.Task[None] | None = None
         self._listed_at: int | None = None
         """The revision of a listing after which no watch has begun yet."""
-        self.stands = asyncio.Event()
-        """Set while nothing is missed."""
 
     async def begin(self) -> None:
         """List what is there; `run` goes on from there. For who wants to know what prevents it: that is raised."""
@@ -58,12 +56,11 @@ class Follower:
                     self._watching.cancel()
                     raise
                 said = ""  # only the watch was given up
-            finally:
-                self.stands.clear()
 
     def again(self) -> None:
-        """Read everything again: the connection may have missed something."""
-        if self._watching is not None and self.stands.is_set():
+        """Read everything again, as soon as etcd answers: something may have been missed, or forgotten."""
+        self._listed_at = None
+        if self._watching is not None:
             self._watching.cancel()
 
     async def _follow(self) -> None:
@@ -72,6 +69,5 @@ class Follower:
         revision, self._listed_at = self._listed_at, None
         assert revision is not None
         async for changes in self._client.watch(self._prefix, revision + 1):
-            self.stands.set()
             if changes:
                 self._on_changes(changes)

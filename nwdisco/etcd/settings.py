@@ -30,6 +30,8 @@ class EtcdSettings:
     @classmethod
     def at(cls, text: str, setting: str = "the address of etcd") -> Self:
         """Out of "HOST:PORT[,HOST:PORT...]", each with https:// before it where etcd speaks TLS. Raises SettingError."""
+        if not isinstance(text, str):
+            raise SettingError(f"{setting} is {text!r}: give text, HOST:PORT[,HOST:PORT...]")
         parts = [part.strip() for part in text.split(",") if part.strip()]
         secure = [part.startswith(SECURE) for part in parts]
         if not parts or any(secure) != all(secure):
@@ -46,7 +48,7 @@ class EtcdSettings:
         if (cert is None) != (key is None):
             raise SettingError("NWDISCO_ETCD_CERT and NWDISCO_ETCD_KEY belong together: set both, or none")
         kept = _file("NWDISCO_ETCD_PASSWORD_FILE", given)
-        password = kept.decode().rstrip("\r\n") if kept is not None else given.get("NWDISCO_ETCD_PASSWORD", "")
+        password = given.get("NWDISCO_ETCD_PASSWORD", "") if kept is None else _password(kept)
         user = given.get("NWDISCO_ETCD_USER", "")
         if bool(user) != bool(password):
             raise SettingError("NWDISCO_ETCD_USER and NWDISCO_ETCD_PASSWORD (or _PASSWORD_FILE) belong together")
@@ -69,6 +71,13 @@ def _endpoint(text: str, setting: str) -> tuple[str, int]:
     if not is_host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         raise SettingError(f"{setting} has {text[:80]!r}: give HOST:PORT, such as 192.168.1.10:{DEFAULT_PORT}")
     return host, int(port)
+
+
+def _password(kept: bytes) -> str:
+    try:
+        return kept.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SettingError("NWDISCO_ETCD_PASSWORD_FILE names a file that is no text in UTF-8") from None
 
 
 def _file(variable: str, given: Mapping[str, str]) -> bytes | None:

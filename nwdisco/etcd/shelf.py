@@ -43,7 +43,7 @@ class Shelf:
         self.on_answer: list[Callable[[float], None]] = []
         """Called with the time.monotonic() of each answer of etcd's."""
         self.on_back: list[Callable[[], None]] = []
-        """Called when etcd answers again after it did not."""
+        """Called when all is well again after something was wrong."""
 
     def __len__(self) -> int:
         return len(self._set)
@@ -70,6 +70,7 @@ class Shelf:
                     self._answered()
                     renew_at = time.monotonic() + RENEWED_EACH * self._ttl_s
                 await self._write()
+                self._well()
                 await self._rest(renew_at - time.monotonic())
             except LeaseLost:
                 logger.warning("etcd at %s lost our lease: everything is registered again", self._client.settings)
@@ -118,6 +119,9 @@ class Shelf:
     def _answered(self) -> None:
         for tell in self.on_answer:
             tell(time.monotonic())
+
+    def _well(self) -> None:
+        """Lease and writes: an etcd that is full, or lets us read alone, renews and writes nothing."""
         if self.why_not is not None:
             self.why_not = None
             logger.warning("etcd at %s is back", self._client.settings)

@@ -7,58 +7,28 @@ with Discovery() as discovery:                                  # on the local n
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Self, TypeGuard
 
 from ..addresses import complete, free_port
+from ..config import Forever
 from ..errors import AddressError, NwdiscoError, RegistryError
 from .instance import HOSTNAME, PORT, ServiceInstance, check_properties
 from .lan import LanSource
 from .pool import Pool
+from .registry import Heard
 from .sources import DEFAULT_TTL_S, InstanceEvent, Registration, Source, log
 from .strategies import Function, Strategies, Strategy, strategy_of
 
 ROUND_ROBIN = "round robin"
 
 
-class InstanceWatch:
-    """Iterate over events, first over a "joined" for each that is there. Ends when it is closed, from whatever thread."""
+class InstanceWatch(Heard[InstanceEvent]):
+    """Iterate over events, first over a "joined" for each that is there. Ends when it, its discovery or its source is closed."""
 
     def __init__(self, source: Source, cluster: str, service: str) -> None:
-        self._events: queue.SimpleQueue[InstanceEvent | None] = queue.SimpleQueue()
-        self._closed = False
-        self._following = source.follow(cluster, service, self._events.put)
-
-    def next(self, wait_s: float | None = None) -> InstanceEvent | None:
-        """The next event; None when none came within `wait_s` (None: wait for ever), or it was closed."""
-        if self._closed and self._events.empty():
-            return None
-        try:
-            return self._events.get(timeout=wait_s)
-        except queue.Empty:
-            return None
-
-    @property
-    def has_ended(self) -> bool:
-        return self._closed
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._following.close()
-            self._events.put(None)
-
-    def __iter__(self) -> Iterator[InstanceEvent]:
-        while (event := self.next()) is not None:
-            yield event
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(lambda on_event: source.follow(cluster, service, on_event))
 
 
 class Discovery:
@@ -125,7 +95,9 @@ class Discovery:
         self._keep(watch)
         return watch
 
-    def locate(self, service: str, strategy: Strategies = ROUND_ROBIN, wait_s: float = 0.0) -> ServiceInstance:
+    def locate(
+        self, service: str, strategy: Strategies = ROUND_ROBIN, wait_s: float | Forever = 0.0
+    ) -> ServiceInstance:
         """One instance, by a strategy, waiting `wait_s` for it. Raises NoInstanceError when there is none then.
 
         The first call begins to follow the service, later ones ask nobody. How long the instance is used is not known: where
@@ -140,9 +112,12 @@ class Discovery:
 
     def pool(self, service: str, strategy: Strategies = ROUND_ROBIN) -> Pool:
         """The service's live instances; the same pool for the same service and strategy, until it or this is closed."""
+        which = strategy if isinstance(strategy, str) else id(strategy)
+        pool = self._pools.get((service, which))
+        if pool is not None and not pool.is_closed:
+            return pool  # without the lock, which is held for as long as a source takes to answer
         with self._lock:
             self._check_open()
-            which = strategy if isinstance(strategy, str) else id(strategy)
             pool = self._pools.get((service, which))
             if pool is None or pool.is_closed:
                 made = strategy_of(strategy)

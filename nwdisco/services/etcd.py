@@ -21,6 +21,7 @@ try:
     from ..etcd.client import Client, Op
 except ModuleNotFoundError as error:
     raise ImportError("EtcdRegistry needs aetcd: pip install 'nwdisco[etcd]'") from error
+from ..core.names import LONGEST_WAIT_S
 from ..errors import RegistryAccessError, RegistryError, RegistryKeyError
 from ..etcd.settings import EtcdSettings
 from .etcd_following import EtcdFollowing
@@ -52,8 +53,10 @@ class EtcdRegistry(Registry):
     """
 
     def __init__(self, address: str | EtcdSettings | None = None, *, prefix: str = "", timeout_s: float = 5.0) -> None:
-        if not timeout_s > 0:
-            raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s!r}")
+        if not 0 < timeout_s <= LONGEST_WAIT_S:
+            raise ValueError(
+                f"timeout_s is a number of seconds above 0 and up to {LONGEST_WAIT_S:g}, not {timeout_s!r}"
+            )
         self._settings = address if isinstance(address, EtcdSettings) else EtcdSettings.from_environment(address or "")
         self._timeout_s = timeout_s
         self._keys = Keys(prefix)

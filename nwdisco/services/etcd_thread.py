@@ -26,7 +26,7 @@ _open: set[LoopThread] = set()
 
 class LoopThread:
     def __init__(self, name: str) -> None:
-        if any(other.is_of_parent for other in _open):
+        if any(other.is_of_parent for other in tuple(_open)):
             raise RegistryError(FORKED)
         self._pid = os.getpid()
         self._lock = threading.Lock()

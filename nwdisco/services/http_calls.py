@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Self, TypedDict, cast
 
-from ..errors import NoInstanceError
+from ..errors import AddressError, NoInstanceError
 from .retrying import SAME_INSTANCE, Failure, failure, httpx, may_repeat
 
 if TYPE_CHECKING:
@@ -238,6 +238,16 @@ def is_short(response: httpx.Response, most: int) -> bool:
     return length.isdecimal() and int(length) <= most
 
 
+def _check_host(instance: ServiceInstance, url: str) -> None:
+    """AddressError for a hostname that passes as one, and that httpx or the resolver cannot read."""
+    try:
+        httpx.URL(url).host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise AddressError(
+            f"the instance {instance.id!r} of {instance.service!r} is at {url[:80]!r}: {error}"
+        ) from None
+
+
 class Attempt:
     """One sending to one instance: a `with` around it. After an answer, `done` says that it is no longer in use."""
 
@@ -254,6 +264,7 @@ class Attempt:
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """Made afresh for each instance: its URL, its host name, the cookies that are meant for it."""
         self.where = self.instance.url
+        _check_host(self.instance, self.where)
         call = self._call
         request = client.build_request(call.method, self.where + call.path, **call.building)
         self._request = request

@@ -183,9 +183,12 @@ class _Follower(Following):
         threading.Thread(target=self._run, name=f"nwdisco: follows {self._service}", daemon=True).start()
 
     def close(self) -> None:
+        self.is_closed = True
         self._closed.set()
         self._watch.close()
         self._source.forget(self)
+        if self.on_closed is not None:
+            self.on_closed()
 
     def _begin(self) -> None:
         self._watch = _Watch(watch_request(self._service, "/"), None)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container
+from math import inf
 
+from ..config import Forever
+from ..core.names import check_wait
 from ..errors import NoInstanceError
 from .instance import InstanceKey, ServiceInstance
 from .sources import InstanceEvent, Source
@@ -23,8 +26,11 @@ class Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._following = source.follow(cluster, service, self._take)
+        self._following.on_closed = self.close  # with its source: what it has would soon be wrong
+        if self._following.is_closed:
+            self.close()
 
-    def pick(self, avoid: Container[str] = (), wait_s: float = 0.0) -> ServiceInstance:
+    def pick(self, avoid: Container[str] = (), wait_s: float | Forever = 0.0) -> ServiceInstance:
         """The strategy's next, whose id is not to be avoided; its use lasts until `done`.
 
         Waits `wait_s` for one. Raises NoInstanceError when there is none then, or the pool is closed.
@@ -37,7 +43,7 @@ class Pool:
         with self._changed:
             self.strategy.done(instance)
 
-    def choose(self, function: Function, wait_s: float = 0.0) -> ServiceInstance:
+    def choose(self, function: Function, wait_s: float | Forever = 0.0) -> ServiceInstance:
         """The one that a function chooses of all that are there, past the strategy. Raises NoInstanceError as `pick` does."""
 
         def chosen() -> ServiceInstance | None:
@@ -54,10 +60,10 @@ class Pool:
         with self._changed:
             return list(self._there.values())
 
-    def wait(self, wait_s: float) -> bool:
+    def wait(self, wait_s: float | Forever) -> bool:
         """Until there is an instance; False when none has come in time, or the pool was closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._there or self._closed, min(wait_s, threading.TIMEOUT_MAX))
+            self._changed.wait_for(lambda: self._there or self._closed, check_wait(wait_s))
             return bool(self._there)
 
     @property
@@ -67,6 +73,8 @@ class Pool:
     def close(self) -> None:
         """It follows no more and is empty; whoever waits gets no instance."""
         with self._changed:
+            if self._closed:
+                return
             self._closed = True
             for instance in self._there.values():
                 self.strategy.left(instance)  # it may be given to another pool
@@ -90,8 +98,9 @@ class Pool:
                 self.strategy.changed(instance)
             self._changed.notify_all()
 
-    def _wait_for(self, pick: Callable[[], ServiceInstance | None], wait_s: float) -> ServiceInstance:
-        until = time.monotonic() + wait_s
+    def _wait_for(self, pick: Callable[[], ServiceInstance | None], wait_s: float | Forever) -> ServiceInstance:
+        limit_s = check_wait(wait_s)
+        until = inf if limit_s is None else time.monotonic() + limit_s
         while not self._closed:
             instance = pick()
             if instance is not None:
@@ -100,9 +109,9 @@ class Pool:
             if left_s <= 0:
                 break
             self._changed.wait(min(left_s, threading.TIMEOUT_MAX))
-        raise NoInstanceError(self._why_none(wait_s))
+        raise NoInstanceError(self._why_none(limit_s))
 
-    def _why_none(self, wait_s: float) -> str:
+    def _why_none(self, wait_s: float | None) -> str:
         if self._closed:
             return f"the pool of {self._service!r} is closed: make a new one"
         waited = f" after {wait_s:g} s" if wait_s else ""

@@ -47,9 +47,14 @@ class RegistrySource:
     def follow(self, cluster: str, service: str, on_event: OnEvent) -> Following:
         prefix = self._schema.prefix(cluster, service)
         follower = _Follower(self, Changes(self._reader), on_event)
-        follower.start(self._registry.follow(prefix, follower.take))
+        following = self._registry.follow(prefix, follower.take)
         with self._lock:
             self._open.add(follower)
+        try:
+            follower.start(following)
+        except BaseException:
+            follower.close()
+            raise
         return follower
 
     def register(
@@ -146,14 +151,16 @@ class _Follower(Following):
         self._changes = changes
         self._on_event = on_event
         self._following: Following | None = None
-        self._closed = False
         self._lock = threading.RLock()
 
     def start(self, following: Following) -> None:
         """Tell what was gathered, and from now on every change at once."""
         with self._lock:
             self._following = following
+            following.on_closed = self.close
             tell(self._hear, self._changes.all_events())
+        if self.is_closed or following.is_closed:  # meanwhile
+            self.close()
 
     def take(self, change: Change) -> None:
         with self._lock:
@@ -163,11 +170,14 @@ class _Follower(Following):
                 tell(self._hear, self._changes.events(change))
 
     def close(self) -> None:
-        self._closed = True
+        self.is_closed = True
         if self._following is not None:
+            self._following.on_closed = None  # which brought us here, perhaps
             self._following.close()
         self._source.forget(self)
+        if self.on_closed is not None:
+            self.on_closed()
 
     def _hear(self, event: InstanceEvent) -> None:
-        if not self._closed:
+        if not self.is_closed:
             self._on_event(event)

@@ -15,11 +15,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 from ..core.names import check_wait
 from ..errors import RegistryKeyError
 
+T = TypeVar("T")
 MAX_KEY_BYTES = 1024
 """Of a key, as UTF-8."""
 MAX_VALUE_BYTES = 512 * 1024
@@ -145,39 +146,50 @@ class Registry(ABC):
         self.close()
 
 
-class Watch:
-    """Iterate over changes, first over what is there. Ends when it, or its registry, is closed, from whatever thread."""
+class Heard(Generic[T]):
+    """Iterate over what a following calls back with. Ends when it, or what it follows, is closed, from whatever thread."""
 
-    def __init__(self, registry: Registry, key: str) -> None:
-        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
-        self._following = registry.follow(key, self._changes.put)
-        self._following.on_closed = lambda: self._changes.put(None)
+    def __init__(self, follow: Callable[[Callable[[T], None]], Following]) -> None:
+        self._heard: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._following = follow(self._heard.put)
+        self._following.on_closed = lambda: self._heard.put(None)
         if self._following.is_closed:  # before we could say so
-            self._changes.put(None)
+            self._heard.put(None)
 
-    def next(self, wait_s: float | None = None) -> Change | None:
-        """The next change; None when none came within `wait_s` (None: wait for ever), or it was closed."""
+    def next(self, wait_s: float | None = None) -> T | None:
+        """The next one; None when none came within `wait_s` (None: wait for ever), or it was closed."""
         limit_s = None if wait_s is None else check_wait(wait_s)
         try:
-            change = self._changes.get(timeout=limit_s)
+            one = self._heard.get(timeout=limit_s)
         except queue.Empty:
             return None
-        if change is None:
-            self._changes.put(None)  # for whoever else waits, now or later
-        return change
+        if one is None:
+            self._heard.put(None)  # for whoever else waits, now or later
+        return one
+
+    @property
+    def has_ended(self) -> bool:
+        return self._following.is_closed
 
     def close(self) -> None:
         self._following.close()
 
-    def __iter__(self) -> Iterator[Change]:
-        while (change := self.next()) is not None:
-            yield change
+    def __iter__(self) -> Iterator[T]:
+        while (one := self.next()) is not None:
+            yield one
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Watch(Heard[Change]):
+    """Iterate over changes, first over what is there. Ends when it, or its registry, is closed."""
+
+    def __init__(self, registry: Registry, key: str) -> None:
+        super().__init__(lambda on_change: registry.follow(key, on_change))
 
 
 def check_key(key: str, *, or_top: bool = False) -> str:

@@ -33,6 +33,7 @@ class Failure(Enum):
 
 FAILURES: dict[type[Exception], Failure] = {
     AddressError: Failure.UNREACHED,  # the instance says no address that can be used
+    httpx.UnsupportedProtocol: Failure.UNREACHED,  # nor a protocol that this client speaks
     httpx.ConnectError: Failure.UNREACHED,
     httpx.ConnectTimeout: Failure.UNREACHED,
     httpx.ReadError: Failure.BROKEN,

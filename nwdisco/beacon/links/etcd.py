@@ -30,6 +30,7 @@ from ..loop import Loop, Timer, log
 
 if TYPE_CHECKING:
     from ...etcd.client import Client, Entry
+    from ...etcd.follower import Follower
     from ...etcd.shelf import Shelf
 
 AT_ONCE = 200
@@ -54,7 +55,7 @@ class EtcdLink:
         self.counters: Counter[str] = Counter()
         prefix = etcd.prefix_of(room)
         self.imports = Imports(directory, self.counters, prefix)
-        self._prefixes = (prefix, *(f"{service}/".encode() for service in plain))
+        self._prefixes = tuple(dict.fromkeys((prefix, *(f"{service}/".encode() for service in plain))))
         self._happened: deque[Callable[[], None]] = deque()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -155,6 +156,7 @@ class EtcdLink:
 
     def _expire(self, is_plain: bool) -> None:
         self.imports.clear(is_plain)
+        self._far_end.list_again()  # it may be this beacon that stood still, with a watch that lost nothing
 
     def _settle(self) -> None:
         self._is_settled = True
@@ -176,6 +178,7 @@ class _FarEnd:
         self._stopped = asyncio.Event()
         self._client: Client | None = None
         self._shelf: Shelf | None = None
+        self._followers: list[Follower] = []
 
     @property
     def why_not(self) -> str | None:
@@ -194,6 +197,10 @@ class _FarEnd:
 
     def moved(self) -> None:
         self._loop.call_soon_threadsafe(self._moved)
+
+    def list_again(self) -> None:
+        """What was told of the prefixes is forgotten."""
+        self._loop.call_soon_threadsafe(self._list_again)
 
     # --- in the thread ---
 
@@ -218,7 +225,9 @@ class _FarEnd:
             client, config.ETCD_LEASE_S, self._leased, lambda: etcd.lease_id(random.getrandbits(32))
         )
         shelf.on_answer.append(lambda at: link.happened(lambda: link.answered(at)))
+        shelf.on_back.append(self._list_again)
         work: list[Coroutine[None, None, object]] = [shelf.run(), self._stopped.wait()]
+        self._followers.clear()
         for prefix in self._prefixes:
             follower = Follower(
                 client,
@@ -226,7 +235,7 @@ class _FarEnd:
                 lambda entries, prefix=prefix: link.happened(lambda: link.listing(prefix, entries)),  # type: ignore[misc]
                 lambda changes: link.happened(lambda: link.changes(changes)),
             )
-            shelf.on_back.append(follower.again)
+            self._followers.append(follower)
             work.append(follower.run())
         running = [asyncio.ensure_future(each) for each in work]
         try:
@@ -251,6 +260,10 @@ class _FarEnd:
         assert self._client is not None
         self.exports.lease, self.exports.ip = lease, self._client.local_ip()
         self._set_everything()
+
+    def _list_again(self) -> None:
+        for follower in self._followers:
+            follower.again()
 
     def _set_everything(self) -> None:
         assert self._shelf is not None

@@ -26,8 +26,8 @@ from ..loop import Loop, Timer, log
 
 INTERFACES_EVERY_S = 1.0
 """How often the machine's interfaces are looked at."""
-READ_AT_ONCE = 64
-"""Datagrams read before programs get their turn again."""
+READ_FOR_S = 0.001
+"""How long datagrams are read before programs get their turn again; in a flood, each costs what the flooder likes."""
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Asked of the system for each socket (it may give less): room for the answers when everybody starts at once."""
 IP_MULTICAST_ALL = 49
@@ -43,7 +43,7 @@ class LanLink:
         self._settings = settings
         self._on_moved = on_moved
         self.interfaces = interfaces(settings.interfaces)
-        self.lan = Lan(directory, SystemRandom(), self._loop.time(), is_sealed=bool(settings.secret))
+        self.lan = Lan(directory, SystemRandom(), self._loop.time())
         self._wire = self._make_wire()
         self._sources = Sources()
         self.strangers = Strangers()
@@ -107,7 +107,7 @@ class LanLink:
 
     def _read(self, end: socket.socket, direct: bool) -> None:
         now = self._loop.time()
-        for _ in range(READ_AT_ONCE):
+        while self._loop.time() - now < READ_FOR_S:
             try:
                 data, source = end.recvfrom(2048)
             except BlockingIOError:
