@@ -101,12 +101,13 @@ def test_sealed_datagrams_are_made_byte_by_byte_as_the_document_shows_them(room:
     begin = _begin(room) + b"#"
     blocks = [block for block in DOCUMENT.of_kind("sealed") if block.lines[0].startswith(begin)]
     shown = [line for block in blocks for line in block.lines]
-    _, challenge, _ = shown
-    nonce = challenge[-8:]
+    _, challenge, response, _ = shown
+    nonce, own_nonce = challenge[-16:-8], response[-8:]
     assert shown == [
         _sealed(room, NODE, 412, b"d", BEAT.removeprefix(b"nw1")),
-        _sealed(room, OTHER, 233, b"c", nonce),
-        _sealed(room, NODE, 413, b"r", nonce),
+        _sealed(room, OTHER, 233, b"c", nonce + b" " * 8),
+        _sealed(room, NODE, 413, b"r", nonce + own_nonce),
+        _sealed(room, OTHER, 234, b"r", own_nonce + b" " * 8),
     ]
     for block in blocks:
         assert {len(line) for line in block.lines} == {block.size}
@@ -119,13 +120,14 @@ def test_a_beacon_takes_what_is_sealed_by_the_document_alone() -> None:
     beat = BEAT.removeprefix(b"nw1")
     assert beacon.open(_sealed("3b", NODE, 1, b"d", beat), A, 0.0) is None
     [(challenge, to)] = beacon.outbox
-    nonce = challenge[-8:]
+    nonce, empty = challenge[-16:-8], b" " * 8
     assert to == A
-    assert challenge == _sealed("3b", OTHER, 1, b"c", nonce)
+    assert challenge == _sealed("3b", OTHER, 1, b"c", nonce + empty)
     beacon.outbox.clear()
-    assert beacon.open(_sealed("3b", NODE, 2, b"c", b"01234567"), A, 0.0) is None
-    assert [data for data, _ in beacon.outbox] == [_sealed("3b", OTHER, 2, b"r", b"01234567")], "the last one stands"
-    assert beacon.open(_sealed("3b", NODE, 3, b"r", nonce), A, 0.0) is None
+    assert beacon.open(_sealed("3b", NODE, 2, b"c", b"01234567" + empty), A, 0.0) is None
+    answers = [data for data, _ in beacon.outbox]
+    assert answers == [_sealed("3b", OTHER, 2, b"r", b"01234567" + empty)], "the last challenge stands"
+    assert beacon.open(_sealed("3b", NODE, 3, b"r", nonce + empty), A, 0.0) is None
     assert beacon.open(_sealed("3b", NODE, 4, b"d", beat), A, 0.0) == b"nw1" + beat
     assert beacon.open(_sealed("3b", NODE, 4, b"d", beat), A, 0.0) is None, "once"
     assert beacon.seal(b"nw1" + beat) == _sealed("3b", OTHER, 3, b"d", beat)

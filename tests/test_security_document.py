@@ -15,7 +15,7 @@ import pytest
 from nwdisco import config
 from nwdisco.core import contacts, datagrams, lan, peers, secret, sources, telling
 from nwdisco.core.contacts import Address
-from nwdisco.core.sealed import CHALLENGE, DATA, RESPONSE, SealedWire
+from nwdisco.core.sealed import CHALLENGE, DATA, NO_NONCE, RESPONSE, SealedWire
 from nwdisco.core.secret import lan_key
 from nwdisco.core.wire import Stranger
 from tests.documents import Document
@@ -139,7 +139,7 @@ def test_a_node_that_has_gone_seems_to_be_there_for_70_s_at_the_most() -> None:
 def test_a_challenge_is_answered_once_however_often_it_is_sent() -> None:
     a, b = wire("node0001"), wire("node0002")
     meet(a, b)
-    challenge = a._sealed(CHALLENGE, b"12345678")
+    challenge = a._sealed(CHALLENGE, b"1234567812345678")
     for tick in range(5000):
         b.open(challenge, A, tick * 0.001)
     assert len(said(b)) == 1
@@ -151,7 +151,7 @@ def test_what_somebody_replays_keeps_no_known_node_from_proving_itself_again() -
     a, b = wire("node0001"), wire("node0002")
     meet(a, b)
     gone = [wire(f"gone{number:04}") for number in range(3000)]
-    recorded = [one.seal(BEAT) for one in gone] + [one._sealed(CHALLENGE, b"12345678") for one in gone]
+    recorded = [one.seal(BEAT) for one in gone] + [one._sealed(CHALLENGE, b"1234567812345678") for one in gone]
     for tick in range(140):
         now = tick * 0.5
         for data in recorded:
@@ -173,8 +173,8 @@ def test_a_node_that_replays_are_sent_to_still_answers_who_challenges_it() -> No
     for one in gone:
         b.open(one.seal(BEAT), ("10.0.0.66", 6), 0.0)
     said(b)
-    b.open(a._sealed(CHALLENGE, b"12345678"), A, 0.0)
-    assert [data[-9:] for data in said(b)] == [RESPONSE + b"12345678"]
+    b.open(a._sealed(CHALLENGE, b"1234567812345678"), A, 0.0)
+    assert [data[-17:] for data in said(b)] == [RESPONSE + b"12345678" + NO_NONCE]
 
 
 @pytest.mark.parametrize(

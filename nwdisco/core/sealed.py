@@ -29,6 +29,7 @@ KINDS = DATA, CHALLENGE, RESPONSE = b"d", b"c", b"r"
 TAG_LENGTH: Final = 16
 COUNT_LENGTH: Final = 12
 NONCE_LENGTH: Final = 8
+NO_NONCE: Final = b" " * NONCE_LENGTH
 WINDOW: Final = 64
 """Counts so far behind the highest are still taken, once: datagrams overtake each other."""
 
@@ -93,10 +94,14 @@ class SealedWire:
         count = int(digits)
         if node == self._node:
             return None
-        if kind == CHALLENGE:
-            self._respond(node, count, body, len(data), source, now)
+        if kind != DATA and len(body) != 2 * NONCE_LENGTH:
+            self._counters["malformed"] += 1
+        elif kind == CHALLENGE:
+            self._respond(node, count, body[:NONCE_LENGTH], source, now)
         elif kind == RESPONSE:
-            self._take_response(node, count, body, now)
+            self._take_response(node, count, body[:NONCE_LENGTH], now)
+            if body[NONCE_LENGTH:] != NO_NONCE:
+                self._respond(node, count, body[NONCE_LENGTH:], source, now)
         elif self._admits(node, count, source, now):
             return MAGIC + body
         return None
@@ -122,32 +127,38 @@ class SealedWire:
 
     def _challenge(self, node: bytes, source: Address, now: float, is_known: bool = False) -> None:
         """`is_known`: it was believed up to now, and does not wait behind whatever somebody replays."""
-        nonce, asked_at = self._challenges.pop(node, (b"", -inf))
-        if now - asked_at >= config.CHALLENGE_AGAIN_S and (is_known or self._challenges_left.take(now)):
-            nonce, asked_at = base64url(os.urandom(NONCE_LENGTH * 3 // 4)), now
-            self.outbox.append((self._sealed(CHALLENGE, nonce), source))
-        if nonce:
-            self._challenges[node] = nonce, asked_at
-            if len(self._challenges) > config.MAX_NODES:
-                self._challenges.popitem(last=False)
+        nonce = self._nonce_for(node, now, is_known)
+        if nonce != NO_NONCE:
+            self.outbox.append((self._sealed(CHALLENGE, nonce + NO_NONCE), source))
 
-    def _respond(self, node: bytes, count: int, nonce: bytes, size: int, source: Address, now: float) -> None:
-        """To whoever has the secret, once; and to a node that is new, a challenge in its turn."""
+    def _nonce_for(self, node: bytes, now: float, is_known: bool = False) -> bytes:
+        """A nonce for a node to prove itself with; NO_NONCE where it has one, or too many others were asked."""
+        _, asked_at = self._challenges.get(node, (b"", -inf))
+        if now - asked_at < config.CHALLENGE_AGAIN_S or not (is_known or self._challenges_left.take(now)):
+            return NO_NONCE
+        nonce = base64url(os.urandom(NONCE_LENGTH * 3 // 4))
+        self._challenges[node] = nonce, now
+        self._challenges.move_to_end(node)
+        if len(self._challenges) > config.MAX_NODES:
+            self._challenges.popitem(last=False)
+        return nonce
+
+    def _respond(self, node: bytes, count: int, nonce: bytes, source: Address, now: float) -> None:
+        """To whoever has the secret, once; to a node that is new, with a challenge in the same datagram, as long as its own."""
         if count <= self._answered.get(node, 0):
             self._counters["copies"] += 1
             return
-        response = self._sealed(RESPONSE, nonce)
-        if len(nonce) != NONCE_LENGTH or len(response) > size or not self._answers_left.take(now):
+        if not self._answers_left.take(now):
             self._counters["unproved"] += 1
             return
         self._answered[node] = count
         self._answered.move_to_end(node)
         if len(self._answered) > config.MAX_NODES:
             self._answered.popitem(last=False)
-        self.outbox.append((response, source))
         session = self._sessions.get(node)
-        if session is None or now - session.heard_at > config.SESSION_SILENT_S:
-            self._challenge(node, source, now)
+        is_new = session is None or now - session.heard_at > config.SESSION_SILENT_S
+        own_nonce = self._nonce_for(node, now) if is_new else NO_NONCE
+        self.outbox.append((self._sealed(RESPONSE, nonce + own_nonce), source))
 
     def _take_response(self, node: bytes, count: int, nonce: bytes, now: float) -> None:
         wanted, asked_at = self._challenges.get(node, (b"", -inf))
