@@ -17,7 +17,13 @@ from tests.machines import Machine
 from tests.namespaces import Network
 
 pytest.register_assert_rewrite("tests.registry_contract", "tests.registry_contract_following", "tests.registry_tools")
+LONGEST = {"test_simulator.py", "test_soak.py", "test_gateway_load.py", "test_attacker_hosts.py"}
 NO_SKIP = bool(os.environ.get("NWDISCO_TESTS_NO_SKIP"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that nobody waits for it alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

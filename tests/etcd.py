@@ -114,7 +114,10 @@ class Etcd:
         shutil.rmtree(self._folder / "data")
 
     def pause(self) -> None:
+        """Every one of its threads stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        wait_until(lambda: all(_is_stopped(thread / "stat") for thread in threads.iterdir()), "etcd stands still")
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -160,6 +163,10 @@ class Etcd:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _is_stopped(stat: Path) -> bool:
+    return stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def in_environment(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
