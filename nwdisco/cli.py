@@ -15,9 +15,10 @@ from .beacon import start
 from .connection import Connection, Gone
 from .core.names import is_clean
 from .results import Event, Service
+from .settings import SETTINGS, Settings, host_and_port, plain_services, room_name
 
 SETTINGS_HELP = "Settings, from the environment:\n\n" + "\n\n".join(
-    f"{variable} (default: {default or 'none'}): {text}" for _, variable, default, text in config.SETTINGS
+    f"{variable} (default: {default or 'none'}): {text}" for _, variable, default, text in SETTINGS
 )
 
 
@@ -44,7 +45,7 @@ class _Commands(click.Group):
 def main(room: str | None) -> None:
     """Service discovery on a local network that needs no set-up."""
     if room is not None:
-        os.environ["NWDISCO_ROOM"] = config.room_name("--room", room)
+        os.environ["NWDISCO_ROOM"] = room_name("--room", room)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -65,19 +66,19 @@ def beacon(
     """Run the beacon in the foreground, for a service manager. SIGTERM and Ctrl-C end it with a goodbye."""
     from .beacon.process import run_beacon
 
-    settings = config.Settings.from_environment()
+    settings = Settings.from_environment()
     if shim is not None and no_shim:
         raise click.UsageError("--shim and --no-shim: give one of them")
     if shim is not None:
-        settings.shim = config.host_and_port("--shim", shim)
+        settings.shim = host_and_port("--shim", shim)
     elif no_shim:
         settings.shim = None
     settings.networkzero = settings.networkzero or networkzero
     if room is not None:
-        settings.room = config.room_name("--room", room)
+        settings.room = room_name("--room", room)
     settings.etcd = settings.etcd if etcd is None else etcd
     if etcd_plain is not None:
-        settings.etcd_plain = config.plain_services("--etcd-plain", etcd_plain)
+        settings.etcd_plain = plain_services("--etcd-plain", etcd_plain)
     run_beacon(settings, lambda: None, idle_s=None)
 
 
@@ -198,7 +199,7 @@ def doctor(as_json: bool) -> None:
     """Say what is wrong with this network, and what to do; exit status 1 when there is something to mend."""
     from .doctor import examine  # with much that no other command needs
 
-    report = examine(config.Settings.from_environment())
+    report = examine(Settings.from_environment())
     for line in [report.as_json()] if as_json else report.lines():
         click.echo(line)
     sys.exit(report.exit_status)
@@ -209,7 +210,7 @@ def token() -> None:
     """Print the token of the shim, for programs on other machines; exit status 1 when there is no secret."""
     from .core.secret import shim_token
 
-    secret = config.Settings.from_environment().secret
+    secret = Settings.from_environment().secret
     if not secret:
         click.echo("nwdisco: there is no secret (NWDISCO_SECRET), and no token is needed", err=True)
         sys.exit(1)

@@ -168,7 +168,7 @@ def _serve(where: str, token: str, cert: str, key: str) -> None:
     from nwdisco.beacon import process
     from nwdisco.beacon.doors.shim_port import ShimPort
     from nwdisco.beacon.doors.tls import server_context
-    from nwdisco.config import Settings, host_and_port
+    from nwdisco.settings import Settings, host_and_port
 
     tls = server_context(cert, key) if cert else None
 

@@ -88,7 +88,7 @@ def test_a_beacon_of_another_version_is_an_error_that_says_what_to_do(machine: M
         """
         async def main():
             from nwdisco.beacon.runtime import Runtime
-            from nwdisco.config import Settings
+            from nwdisco.settings import Settings
 
             async def serve(reader, writer):
                 await reader.readline()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from nwdisco import config
+from nwdisco.settings import SETTINGS
 from tests.machines import DEADLINE_S, Machine
 
 
@@ -16,7 +17,7 @@ def test_help_names_every_command_and_every_setting(machine: Machine) -> None:
     for command in ("beacon", "advertise", "discover", "list", "watch", "status", "stop", "demo"):
         assert f"\n  {command} " in done.stdout
         assert machine.command(command, "--help").returncode == 0
-    for _, variable, _, _ in config.SETTINGS:
+    for _, variable, _, _ in SETTINGS:
         assert variable in done.stdout
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nwdisco.config import Settings
 from nwdisco.core.diagnosis import Neighbour, Outsider, diagnose
 from nwdisco.core.findings import KINDS
 from nwdisco.core.wire import OTHER_ROOM
 from nwdisco.doctor import Report, arp, look
 from nwdisco.doctor.machine import iptables_drops, nft_drops
 from nwdisco.doctor.seen import Seen
+from nwdisco.settings import Settings
 from tests.command import refusal
 from tests.documents import Document
 from tests.machines import Machine

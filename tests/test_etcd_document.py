@@ -17,6 +17,7 @@ from nwdisco.core import etcd
 from nwdisco.core.advert import Advert
 from nwdisco.etcd import client
 from nwdisco.etcd.settings import EtcdSettings
+from nwdisco.settings import SETTINGS
 from tests.benchmarks.etcd import ROWS, RUNS
 from tests.conftest import free_udp_port
 from tests.documents import Document
@@ -106,7 +107,7 @@ def test_every_setting_is_documented() -> None:
 
     asked = Asked()
     EtcdSettings.from_environment(environment=asked)
-    of_the_beacon = {variable for _, variable, _, _ in config.SETTINGS if "ETCD" in variable}
+    of_the_beacon = {variable for _, variable, _, _ in SETTINGS if "ETCD" in variable}
     assert set(rows("setting")) == set(asked) | of_the_beacon
 
 

@@ -24,6 +24,7 @@ from nwdisco.core import contacts, control, datagrams, directory, lan, peers, so
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
 from nwdisco.core.refused import Refused
+from nwdisco.settings import SETTINGS
 from tests.documents import DOCS, Document
 
 DOCUMENT = Document("protocol.md")
@@ -167,7 +168,7 @@ def _is_number(value: object) -> bool:
 
 
 def test_settings_of_the_network_have_the_defaults_that_the_document_gives() -> None:
-    defaults = {variable: default for _, variable, default, _ in config.SETTINGS}
+    defaults = {variable: default for _, variable, default, _ in SETTINGS}
     documented = dict(_table_rows("setting"))
     assert set(documented) == {"NWDISCO_PORT", "NWDISCO_GROUP"}
     assert documented == {name: defaults[name] for name in documented}

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from nwdisco.beacon.runtime import Runtime
-from nwdisco.config import Settings
 from nwdisco.core import sealed, secret, sources, wire
 from nwdisco.core.contacts import Address
 from nwdisco.core.sealed import SealedWire
 from nwdisco.core.secret import lan_key
 from nwdisco.core.wire import OpenWire, Stranger, prefix_of
+from nwdisco.settings import Settings
 from tests.documents import Document
 
 DOCUMENT = Document("protocol.md")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from nwdisco import config
 from nwdisco.beacon.runtime import MAX_SOCKET_PATH, Runtime
-from nwdisco.config import Settings
 from nwdisco.errors import SettingError
+from nwdisco.settings import Settings
 from tests.command import Running, objects, refusal
 from tests.machines import Machine, wait_until
 

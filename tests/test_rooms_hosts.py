@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nwdisco import config
 from nwdisco.core import sources
+from nwdisco.settings import SETTINGS
 from tests import test_hosts
 from tests.documents import Document
 from tests.machines import Machine, alive, wait_until
@@ -230,7 +230,7 @@ def test_the_secret_stands_in_no_list_of_processes_no_log_and_no_status(network:
 
 EAVESDROPPER = f"""
 import json, socket, struct, sys, time
-own_ip, group, port = sys.argv[1], "{config.SETTINGS[1][2]}", {config.SETTINGS[0][2]}
+own_ip, group, port = sys.argv[1], "{SETTINGS[1][2]}", {SETTINGS[0][2]}
 end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 end.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -360,7 +360,7 @@ end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 end.bind(("{eve.ip()}", 0))
 for data in (b'nw1["who","q1W-8z","{" " * 70}"]', b'nw1["beat","evil0000",10412,7,2]', b'nw1["bye","evil0000",10413]'):
     for _ in range(20):
-        end.sendto(data, ("{host.host.ip()}", {config.SETTINGS[0][2]}))
+        end.sendto(data, ("{host.host.ip()}", {SETTINGS[0][2]}))
 end.settimeout(3)
 try:
     print(end.recv(2048))

@@ -19,6 +19,7 @@ import pytest
 from nwdisco import config
 from nwdisco.core import framed
 from nwdisco.core.refused import Refused
+from nwdisco.settings import SETTINGS
 from tests.documents import Document
 from tests.machines import DEADLINE_S, Machine, wait_until
 from tests.shim import Shim
@@ -51,7 +52,7 @@ def test_every_figure_is_the_one_in_the_code_and_none_is_left_out() -> None:
 
 
 def test_the_default_address_is_the_one_of_the_settings() -> None:
-    defaults = {variable: default for _, variable, default, _ in config.SETTINGS}
+    defaults = {variable: default for _, variable, default, _ in SETTINGS}
     assert f"Every beacon opens the shim at {defaults['NWDISCO_SHIM']}," in DOCUMENT.text
 
 

@@ -42,7 +42,7 @@ def _run(ready: Callable[[], None]) -> None:
     import msgspec  # noqa: F401
 
     del sys.modules["typing_extensions"]
-    from ..config import Settings
+    from ..settings import Settings
     from .process import run_beacon
     from .runtime import Runtime
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import config
-from ..config import VERSION, Settings
+from ..config import VERSION
 from ..core.directory import Directory
 from ..core.wire import base64url
 from ..errors import BeaconRunningError
+from ..settings import Settings
 from .doors.control import ControlDoor
 from .doors.shim_port import ShimPort
 from .interfaces import Interface, own_ip

@@ -9,8 +9,8 @@ import os
 import socket
 import stat
 
-from ..config import Settings
 from ..errors import BeaconError
+from ..settings import Settings
 
 MAX_SOCKET_PATH = 100
 """Bytes; Unix sockets take 108 on Linux, 104 on macOS."""

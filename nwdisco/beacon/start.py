@@ -12,8 +12,8 @@ import sys
 import time
 from contextlib import suppress
 
-from ..config import Settings
 from ..errors import BeaconError
+from ..settings import Settings
 from .runtime import Runtime
 
 TYPE_CHECKING = False

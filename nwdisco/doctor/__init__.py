@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from ..config import Settings
 from ..core.diagnosis import Facts, Interface, diagnose
 from ..core.findings import Finding, Severity, verdict
 from ..errors import BeaconError
+from ..settings import Settings
 from . import local_beacon, machine
 from .look import Look
 

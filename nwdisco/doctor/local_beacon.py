@@ -6,11 +6,11 @@ import os
 from typing import Any, Final, NamedTuple
 
 from ..beacon.runtime import Runtime
-from ..config import Settings
 from ..connection import Connection, Gone
 from ..core.contacts import Address
 from ..core.diagnosis import BeaconState, Outsider
 from ..errors import BeaconError
+from ..settings import Settings
 
 COMPARED: Final = ("room", "port", "group", "has_secret")
 LATELY_S: Final = 10.0

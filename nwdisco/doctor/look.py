@@ -24,12 +24,12 @@ from typing import Final
 
 from .. import config
 from ..beacon.links.lan import IP_MULTICAST_ALL
-from ..config import Settings
 from ..core import datagrams
 from ..core.contacts import Address
 from ..core.datagrams import Foreign, Key, Malformed, Who
 from ..core.diagnosis import BROADCAST, MULTICAST, UNICAST, Double, Interface
 from ..core.wire import OpenWire, Stranger, Wire
+from ..settings import Settings
 from .arp import Arp
 from .local_beacon import Told
 from .seen import SIGN_OF_LIFE, Seen

@@ -15,8 +15,8 @@ import netifaces
 
 from ..beacon.interfaces import LOOPBACK
 from ..beacon.interfaces import interfaces as used_interfaces
-from ..config import Settings
 from ..core.diagnosis import Interface
+from ..settings import Settings
 
 SYSTEM: Final = Path("/sys/class/net")
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from random import SystemRandom
 
 from ... import config
-from ...config import Settings
 from ...core.advert import Advert
 from ...core.directory import Directory
 from ...core.lan import Lan
@@ -21,6 +20,7 @@ from ...core.sources import Sources, Strangers
 from ...core.telling import BROADCAST, EVERYONE, MULTICAST
 from ...core.wire import OpenWire, Wire
 from ...errors import BeaconError
+from ...settings import Settings
 from ..interfaces import Interface, interfaces
 from ..loop import Loop, Timer, log
 

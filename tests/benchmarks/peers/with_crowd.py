@@ -17,11 +17,11 @@ from heapq import heapify, heappop, heappush
 from random import Random
 from statistics import median
 
-from nwdisco.config import Settings
 from nwdisco.core.advert import Advert
 from nwdisco.core.directory import Directory
 from nwdisco.core.lan import Lan
 from nwdisco.core.telling import BROADCAST, EVERYONE, MULTICAST
+from nwdisco.settings import Settings
 
 from .groups import LARGE, SMALL
 
