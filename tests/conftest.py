@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from tests import namespaces
+from tests.etcd import Etcd, missing_etcd
 from tests.machines import Machine
 from tests.namespaces import Network
 
@@ -80,6 +81,20 @@ def network(place: Path) -> Iterator[Network]:
     network = Network(place)
     yield network
     network.close()
+
+
+@pytest.fixture
+def etcd() -> Iterator[Etcd]:
+    """A real etcd, on a free port of loopback."""
+    reason = missing_etcd()
+    if reason is not None:
+        pytest.skip(reason)
+    etcd = Etcd()
+    try:
+        etcd.start()
+        yield etcd
+    finally:
+        etcd.close()
 
 
 @pytest.fixture

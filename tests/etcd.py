@@ -9,17 +9,19 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nwdisco.addresses import free_port
-from nwdisco.services.etcd import EtcdRegistry
-from tests.machines import wait_until
-from tests.registry_tools import TTL_S, Heard, put
+from tests.machines import DEADLINE_S, wait_until
+
+Record = Callable[[str, object], None]
+"""pytest's record_property."""
 
 
 def missing_etcd() -> str | None:
@@ -169,15 +171,13 @@ def _is_stopped(stat: Path) -> bool:
     return stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
+def soon(record: Record, what: str, condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
+    """It comes true before the deadline; the report has the seconds that it took."""
+    start = time.monotonic()
+    wait_until(condition, what, deadline_s)
+    record(f"{what}, seconds", round(time.monotonic() - start, 2))
+
+
 def in_environment(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
     for name, value in values.items():
         monkeypatch.setenv(f"NWDISCO_ETCD{name}", str(value))
-
-
-def works(registry: EtcdRegistry) -> bool:
-    """Whether it puts, under a lease, and follows; it is closed afterwards."""
-    heard = Heard()
-    with registry, registry.follow("a", heard.append), registry.lease(TTL_S) as lease:
-        registry.put("a", "1", lease=lease)
-        heard.until(put("a", "1"))
-    return True

@@ -175,3 +175,12 @@ class RegistryAndModel(RuleBasedStateMachine):
         assert self.heard.until(put(self.at("end"), "1")).state() == self.model | {self.at("end"): "1"}
         self.following.close()
         self.registry.delete_subtree(self.top)
+
+
+def works(registry: Registry) -> bool:
+    """Whether it puts, under a lease, and follows; it is closed afterwards."""
+    heard = Heard()
+    with registry, registry.follow("a", heard.append), registry.lease(TTL_S) as lease:
+        registry.put("a", "1", lease=lease)
+        heard.until(put("a", "1"))
+    return True

@@ -15,24 +15,11 @@ import pytest
 
 from nwdisco import config
 from tests.conftest import free_udp_port
-from tests.etcd import Etcd, missing_etcd
+from tests.etcd import Etcd
 from tests.machines import Machine, Program, wait_until
 
 BACK_S = 10.0
 """Within so long all is in step again (a second or two, on a machine with time to spare)."""
-
-
-@pytest.fixture
-def etcd() -> Iterator[Etcd]:
-    reason = missing_etcd()
-    if reason is not None:
-        pytest.skip(reason)
-    etcd = Etcd()
-    try:
-        etcd.start()
-        yield etcd
-    finally:
-        etcd.close()
 
 
 class Pair:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-import pytest
 
 from nwdisco import config
 from nwdisco.services.registry import MAX_VALUE_BYTES
 from tests.documents import DOCS, Document
-from tests.etcd import Etcd, missing_etcd
+from tests.etcd import Etcd
 from tests.machines import Machine
 
 DOCUMENT = Document("services.md")
 THERE = "127.0.0.1:2379"
 """The document's etcd; the test's is on another port."""
-
-
-@pytest.fixture
-def etcd() -> Iterator[Etcd]:
-    reason = missing_etcd()
-    if reason is not None:
-        pytest.skip(reason)
-    etcd = Etcd()
-    try:
-        etcd.start()
-        yield etcd
-    finally:
-        etcd.close()
 
 
 def test_links_lead_somewhere() -> None:

@@ -26,9 +26,9 @@ from nwdisco.errors import (
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
 from nwdisco.services.registry import MAX_VALUE_BYTES
-from tests.etcd import Etcd, in_environment, missing_etcd, works
+from tests.etcd import Etcd, in_environment, missing_etcd
 from tests.machines import DEADLINE_S, wait_until
-from tests.registry_tools import TTL_S, Heard, gone, put
+from tests.registry_tools import TTL_S, Heard, gone, put, works
 
 needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
 

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from nwdisco.addresses import free_port
 from nwdisco.services.etcd import EtcdRegistry
-from tests.etcd import Etcd, missing_etcd
-from tests.machines import DEADLINE_S, wait_until
+from tests.etcd import Etcd, Record, missing_etcd, soon
+from tests.machines import DEADLINE_S
 from tests.registry_tools import TTL_S, Heard, gone, put
 
 pytestmark = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
 
-Record = Callable[[str, object], None]
 SHORT_S = 1.0
 """The time of a call that is to fail."""
-
-
-@pytest.fixture
-def etcd() -> Iterator[Etcd]:
-    etcd = Etcd()
-    try:
-        etcd.start()
-        yield etcd
-    finally:
-        etcd.close()
 
 
 @pytest.fixture
@@ -44,13 +32,6 @@ def watcher(etcd: Etcd) -> Iterator[EtcdRegistry]:
     """Another one, which only follows."""
     with EtcdRegistry(etcd.address, prefix="/") as watcher:
         yield watcher
-
-
-def soon(record: Record, what: str, condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
-    """It comes true before the deadline; the report has the seconds that it took."""
-    start = time.monotonic()
-    wait_until(condition, what, deadline_s)
-    record(f"{what}, seconds", round(time.monotonic() - start, 2))
 
 
 # --- followers that were away ---

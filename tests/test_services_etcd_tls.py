@@ -17,7 +17,8 @@ from nwdisco.errors import (
 )
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
-from tests.etcd import Etcd, in_environment, missing_etcd, works
+from tests.etcd import Etcd, in_environment, missing_etcd
+from tests.registry_tools import works
 
 needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
 
