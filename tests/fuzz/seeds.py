@@ -27,6 +27,17 @@ DATAGRAMS = tuple(
     )
 )
 
+_REST = " node-two 000000000007 "
+SEALED = (
+    *(
+        f"\0{_REST}{body}".encode()
+        for body in ('d["beat","node-two",10000,0,0]', "cabcdefgh        ", "rabcdefghstuvwxyz")
+    ),
+    f"\xff{_REST}d".encode("latin-1"),
+    b"\0nw1#" + b"A" * 16 + f"{_REST}d[]".encode(),
+)
+"""A room's byte, and what follows the tag."""
+
 # --- the LAN: scripts of lan.py. A step's byte: source, + 8 direct, + 16 per pause, + 64 per action ---
 
 DIRECT, MOMENT, WHILE, LIFE = 8, 16, 32, 48

@@ -1,7 +1,8 @@
 """The targets of the fuzzer: each takes any bytes, and raises only where nwdisco has a fault.
 
-Decoders are here and in etcd.py and registry.py; whole objects, with clients and time, in lan.py, doors.py, networkzero.py
-and etcd.py. One more is one more line in TARGETS: a name, a function of bytes, and a few valid inputs to begin with.
+Decoders are here, in etcd.py, registry.py and sealed.py; whole objects, with clients and time, in lan.py, doors.py,
+networkzero.py and etcd.py. One more is one more line in TARGETS: a name, a function of bytes, and a few valid inputs to
+begin with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nwdisco.core.lines import Lines
 from nwdisco.core.refused import Broken, Refused
 from nwdisco.errors import MessageError
 
-from . import doors, etcd, lan, registry, seeds
+from . import doors, etcd, lan, registry, sealed, seeds
 from . import networkzero as nz
 from .limits import small
 from .script import END
@@ -136,6 +137,7 @@ def _said_again(value: object) -> None:
 TARGETS = (
     Target("lan-datagram", lan_datagram, seeds.DATAGRAMS),
     Target("lan-node", lan.node, seeds.LAN),
+    Target("sealed-datagram", sealed.datagram, seeds.SEALED),
     Target("control-request", control_request, seeds.CONTROL),
     Target("control-door", doors.control, seeds.CONTROL_DOOR),
     Target("shim-lines", shim_lines, seeds.SHIM_LINES),
