@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from tests import namespaces
-from tests.etcd import Etcd, missing_etcd
+from tests.etcd import Etcd, missing_etcd, running
 from tests.machines import Machine
 from tests.namespaces import Network
 
@@ -89,12 +89,8 @@ def etcd() -> Iterator[Etcd]:
     reason = missing_etcd()
     if reason is not None:
         pytest.skip(reason)
-    etcd = Etcd()
-    try:
-        etcd.start()
+    with running() as etcd:
         yield etcd
-    finally:
-        etcd.close()
 
 
 @pytest.fixture

@@ -181,3 +181,14 @@ def soon(record: Record, what: str, condition: Callable[[], object], deadline_s:
 def in_environment(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
     for name, value in values.items():
         monkeypatch.setenv(f"NWDISCO_ETCD{name}", str(value))
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Etcd]:
+    """A real etcd, ended and forgotten afterwards."""
+    etcd = Etcd(options=options)
+    try:
+        etcd.start()
+        yield etcd
+    finally:
+        etcd.close()

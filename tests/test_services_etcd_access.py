@@ -26,7 +26,7 @@ from nwdisco.errors import (
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
 from nwdisco.services.registry import MAX_VALUE_BYTES
-from tests.etcd import Etcd, in_environment, missing_etcd
+from tests.etcd import Etcd, in_environment, missing_etcd, running
 from tests.machines import DEADLINE_S, wait_until
 from tests.registry_tools import TTL_S, Heard, gone, put, works
 
@@ -37,16 +37,6 @@ needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_e
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("", "_USER", "_PASSWORD", "_PASSWORD_FILE", "_CA", "_CERT", "_KEY"):
         monkeypatch.delenv(f"NWDISCO_ETCD{name}", raising=False)
-
-
-@contextmanager
-def running(*options: str) -> Iterator[Etcd]:
-    etcd = Etcd(options=options)
-    try:
-        etcd.start()
-        yield etcd
-    finally:
-        etcd.close()
 
 
 @pytest.fixture(scope="module")

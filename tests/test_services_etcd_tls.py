@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from nwdisco.errors import (
 )
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
-from tests.etcd import Etcd, in_environment, missing_etcd
+from tests.etcd import Etcd, in_environment, missing_etcd, running
 from tests.registry_tools import works
 
 needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
@@ -27,16 +26,6 @@ needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_e
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("", "_USER", "_PASSWORD", "_PASSWORD_FILE", "_CA", "_CERT", "_KEY"):
         monkeypatch.delenv(f"NWDISCO_ETCD{name}", raising=False)
-
-
-@contextmanager
-def running(*options: str) -> Iterator[Etcd]:
-    etcd = Etcd(options=options)
-    try:
-        etcd.start()
-        yield etcd
-    finally:
-        etcd.close()
 
 
 @pytest.fixture(scope="module")

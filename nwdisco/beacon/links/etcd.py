@@ -65,7 +65,7 @@ class EtcdLink:
         self._is_settled = False
         self._on_settled: list[Callable[[], None]] = []
         self._expiries: list[Timer] = []
-        self._said_refused_at = float("-inf")
+        self._said_refused, self._said_refused_at = 0, float("-inf")
         self._far_end = _FarEnd(settings, Exports(directory.node, plain, prefix), self._prefixes, self)
         directory.on_own.append(lambda name, advert: self._far_end.tell(name, advert, loop.time()))
 
@@ -125,8 +125,8 @@ class EtcdLink:
         if self._happened:
             self._loop.call_soon(self._handle)
         refused, now = self.counters["refused"], self._loop.time()
-        if refused and now - self._said_refused_at > REFUSED_EVERY_S:
-            self._said_refused_at = now
+        if refused > self._said_refused and now - self._said_refused_at > REFUSED_EVERY_S:
+            self._said_refused, self._said_refused_at = refused, now
             log(f"etcd: {refused} values so far are none of ours, or broken, and were left out")
 
     def listing(self, prefix: bytes, entries: list[Entry]) -> None:
