@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import zmq
 
@@ -16,9 +16,12 @@ from tests import namespaces
 from tests.etcd import Etcd, missing_etcd, running
 from tests.machines import Machine
 from tests.namespaces import Network
+from tests.ports import free_port
 
 pytest.register_assert_rewrite("tests.registry_contract", "tests.registry_contract_following", "tests.registry_tools")
 LONGEST = {"test_simulator.py", "test_soak.py", "test_gateway_load.py", "test_attacker_hosts.py"}
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")  # a busy machine is no fault
 NO_SKIP = bool(os.environ.get("NWDISCO_TESTS_NO_SKIP"))
 
 
@@ -37,13 +40,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A short path (Unix sockets take 100 bytes), removed after the test."""
@@ -54,7 +50,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture
 def machine(place: Path) -> Iterator[Machine]:
     """This machine with no network but loopback, and a beacon of the test's own."""
-    machine = Machine(place / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_udp_port()))
+    machine = Machine(place / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_port()))
     yield machine
     machine.close()
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_udp_port
 from tests.machines import DEADLINE_S, Machine, wait_until
+from tests.ports import free_port
 
 GREETING = b"nwdisco-control 1\n"
 LIST = b'{"do":"list"}\n'
@@ -98,7 +98,7 @@ class Door:
 @pytest.fixture(name="beacon", scope="module")
 def beacon_fixture() -> Iterator[Machine]:
     with TemporaryDirectory(prefix="nwd-") as place:
-        machine = Machine(Path(place) / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_udp_port()))
+        machine = Machine(Path(place) / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_port()))
         machine.call("discover_all")
         yield machine
         machine.close()

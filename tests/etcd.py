@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from nwdisco.addresses import free_port
 from tests.machines import DEADLINE_S, wait_until
+from tests.ports import free_port
 
 Record = Callable[[str, object], None]
 """pytest's record_property."""

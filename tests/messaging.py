@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nwdisco.addresses import free_port
 from tests.machines import Program
+from tests.ports import free_port
 
 
 def own_address() -> str:

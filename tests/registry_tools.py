@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -19,7 +19,7 @@ from tests.machines import DEADLINE_S, wait_until
 T = TypeVar("T")
 TTL_S = 2
 """The shortest that a lease can have."""
-QUICK = settings(max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30, stateful_step_count=20)
 
 Call = Callable[[Registry, Any], object]
 ON_A_KEY: dict[str, Call] = {

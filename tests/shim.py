@@ -35,6 +35,12 @@ MAX_CONNECTIONS = 2048
 MAX_REGISTRATIONS = 16_000
 MESSAGE_LIMIT_S = 10.0
 """A message must be complete so long after its first byte."""
+QUERY = {"action": "query", "type": "nobody"}
+QUERY_LINE = b'{"type":"query","key":"nobody"}\r\n'
+NOTHING = {"ok": True, "services": []}
+NOTHING_LINE = b'{"ok":true,"services":[]}\r\n'
+"""The answer to that, as it is sent."""
+FILLER = {"filler": "x" * 600}
 
 _numbers = itertools.count(1)
 
@@ -289,10 +295,10 @@ def refusal(answer: Any, code: str = "bad_request") -> str:
 @contextmanager
 def loopback_machine(**env: str) -> Iterator[Machine]:
     """As conftest's `machine`, for whom a fixture of its own is too short-lived."""
-    from tests.conftest import free_udp_port
+    from tests.ports import free_port
 
     with TemporaryDirectory(prefix="nwd-") as place:
-        machine = Machine(Path(place) / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_udp_port()), **env)
+        machine = Machine(Path(place) / "m", NWDISCO_INTERFACES="lo", NWDISCO_PORT=str(free_port()), **env)
         try:
             yield machine
         finally:

@@ -68,7 +68,6 @@ def test_with_any_byte_changed_it_is_read_or_refused(message: Message) -> None:
                 decode(with_another)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=1500) | st.binary(max_size=300).map(lambda data: b"nw1[" + data))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with suppress(Foreign, Malformed):
@@ -82,7 +81,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(["beat", "change", "who", "key", "ask", "bye"]), st.lists(json_values, max_size=8))
 def test_a_known_kind_with_any_json_in_it_is_read_or_refused(kind: str, values: list[object]) -> None:
     data = b"nw1" + datagrams._encoder.encode([kind, *values])
@@ -176,7 +175,7 @@ units = st.text(min_size=1, max_size=3).filter(lambda text: text < "\ud800" or t
 clean_units = units.filter(names.is_clean)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     largest(clean_units, config.MAX_NAME_BYTES),
     largest(clean_units, config.MAX_ADDRESS_BYTES),
@@ -200,7 +199,7 @@ def test_the_largest_advert_allowed_fits_one_datagram_whatever_its_characters(
     assert (read.name, read.address, read.properties, read.ttl_s) == (name, address, properties, ttl_s)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.text(max_size=80), st.text(max_size=200)), max_size=60))
 def test_whatever_a_node_tells_of_fits_datagrams_that_link_up_and_can_be_read(said: list[tuple[str, str]]) -> None:
     sent: list[bytes] = []

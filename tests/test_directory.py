@@ -153,7 +153,7 @@ class DirectoryAndModel(RuleBasedStateMachine):
 
 
 TestDirectoryAndModel = DirectoryAndModel.TestCase
-TestDirectoryAndModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDirectoryAndModel.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_within_a_bulk_removal_a_subscriber_sees_only_what_is_still_there() -> None:

@@ -19,11 +19,11 @@ from nwdisco.etcd import client
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.settings import SETTINGS
 from tests.benchmarks.etcd import ROWS, RUNS
-from tests.conftest import free_udp_port
 from tests.documents import Document
 from tests.etcd import Etcd, missing_etcd
 from tests.machines import DEADLINE_S, Machine, wait_until
 from tests.namespaces import Network
+from tests.ports import free_port
 from tests.two_lans import Lans
 
 DOCUMENT = Document("etcd.md")
@@ -147,7 +147,7 @@ def test_the_user_that_the_page_makes_is_enough_for_beacons(place: Path) -> None
             machine = Machine(
                 place / lan,
                 NWDISCO_INTERFACES="lo",
-                NWDISCO_PORT=str(free_udp_port()),
+                NWDISCO_PORT=str(free_port()),
                 NWDISCO_ETCD=server.address,
                 NWDISCO_ETCD_USER="beacon",
                 NWDISCO_ETCD_PASSWORD="secret",

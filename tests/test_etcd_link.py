@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from nwdisco import config
-from tests.conftest import free_udp_port
 from tests.etcd import Etcd
 from tests.machines import Machine, Program, wait_until
+from tests.ports import free_port
 
 BACK_S = 10.0
 """Within so long all is in step again (a second or two, on a machine with time to spare)."""
@@ -31,7 +31,7 @@ class Pair:
             Machine(
                 place / str(number),
                 NWDISCO_INTERFACES="lo",
-                NWDISCO_PORT=str(free_udp_port()),
+                NWDISCO_PORT=str(free_port()),
                 NWDISCO_ETCD=etcd.address,
                 **env,
             )

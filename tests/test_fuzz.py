@@ -67,7 +67,7 @@ def test_every_sample_is_served(target: Target) -> None:
 
 @every_target
 def test_whatever_comes_nothing_but_a_refusal_comes_of_it(target: Target) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
     @given(inputs(target))
     def run(data: bytes) -> None:
         target.run(data)

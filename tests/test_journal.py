@@ -32,7 +32,7 @@ def apply(journal: Journal, since: int, until: int, to: dict[str, Advert]) -> No
 writes = st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(1, 9)), max_size=200)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(writes, st.data())
 def test_a_follower_that_applies_the_changes_after_its_version_ends_with_what_the_journal_holds(
     done: list[tuple[str, int | None]], data: st.DataObject

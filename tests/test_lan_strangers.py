@@ -53,7 +53,7 @@ arrivals = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(arrivals, max_size=40))
 def test_whatever_strangers_send_it_raises_nothing_and_leaves_the_adverts_of_others_alone(
     arrived: list[tuple[Message | bytes, Address, bool, float]],

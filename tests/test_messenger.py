@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import zmq
 
-from nwdisco.addresses import free_port
 from tests.machines import Failed, Machine, wait_until
 from tests.messaging import asks, own_address
+from tests.ports import free_port
 
 # --- as NetworkZero has it --------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from nwdisco.beacon.interfaces import Interface
 from nwdisco.beacon.loop import Loop
 from nwdisco.beacon.networkzero import Networkzero
 from nwdisco.core.directory import Directory
-from tests.conftest import free_udp_port
 from tests.machines import DEADLINE_S, wait_until
+from tests.ports import free_port
 
 LOOPBACK = Interface("lo", 1, "127.0.0.1", "127.255.255.255")
 DEADLINE_MS = int(DEADLINE_S * 1000)
@@ -27,7 +27,7 @@ class Link:
     def __init__(self) -> None:
         self.loop = Loop()
         self.directory = Directory("node-one")
-        self.port, self.rpc_port = free_udp_port(), free_udp_port()
+        self.port, self.rpc_port = free_port(), free_port()
         self.link = Networkzero(
             self.loop, self.directory, lambda: "127.0.0.1", lambda action: action(), self.port, self.rpc_port
         )

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from nwdisco.addresses import free_port
 from nwdisco.errors import (
     RegistryAccessError,
     RegistryError,
@@ -28,6 +27,7 @@ from nwdisco.services.etcd import EtcdRegistry
 from nwdisco.services.registry import MAX_VALUE_BYTES
 from tests.etcd import Etcd, in_environment, missing_etcd, running
 from tests.machines import DEADLINE_S, wait_until
+from tests.ports import free_port
 from tests.registry_tools import TTL_S, Heard, gone, put, works
 
 needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from nwdisco.addresses import free_port
 from nwdisco.services.etcd import EtcdRegistry
 from tests.etcd import Etcd, Record, missing_etcd, soon
 from tests.machines import DEADLINE_S
+from tests.ports import free_port
 from tests.registry_tools import TTL_S, Heard, gone, put
 
 pytestmark = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))

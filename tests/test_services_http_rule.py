@@ -106,7 +106,7 @@ FAULTS: dict[str, type[httpx.TransportError]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ways=st.lists(st.sampled_from(["answers", *FAULTS]), min_size=1, max_size=5),
     method=st.sampled_from(["GET", "PUT", "POST", "PATCH"]),

@@ -354,14 +354,16 @@ def test_what_the_article_refuses_is_refused_with_a_reason_and_the_next_line_ser
 
 def test_a_heartbeat_in_lines_renews_and_of_an_unknown_key_is_not_found(shim: Shim, lines: Wire) -> None:
     key = fresh("beating")
-    lines.register(key, "x", timeout=1)
+    lines.register(key, "x", timeout=2)
     registered = time.monotonic()
-    while time.monotonic() < registered + 1.3:
+    while time.monotonic() < registered + 2.3:
         answer, asked, _ = timed(lambda: lines.ask(type="heartbeat", key=key))
         assert answer == OK
         time.sleep(0.1)
-    left = wait_until(lambda: not lines.names(type="query", key=key) and time.monotonic(), "its end")
-    assert left - asked >= 0.95
+    with shim.wire() as watcher:
+        assert watcher.ask(type="watch", key=key)["services"]
+        assert watcher.event() == ("left", key, "x")
+    assert time.monotonic() - asked >= 1.95
     assert refusal(lines.ask(type="heartbeat", key=key), "not_found")
     assert refusal(lines.ask(action="heartbeat", uuid=UNKNOWN), "not_found")
 

@@ -6,76 +6,31 @@ import os
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Timer
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nwdisco import config
 from nwdisco.beacon.doors.tls import MAX_HANDSHAKE, Tls, server_context
-from tests.machines import DEADLINE_S, Machine, wait_until
-from tests.shim import Wire, frame, loopback_machine
+from tests.machines import DEADLINE_S, wait_until
+from tests.shim import FILLER, NOTHING, NOTHING_LINE, QUERY, QUERY_LINE, Wire, frame
 from tests.shim_door import (
     Certificate,
     SecuredShim,
     Talker,
     TlsWire,
-    make_certificate,
     needs_openssl,
     shake_hands,
 )
 
-QUERY_LINE = b'{"type":"query","key":"nobody"}\r\n'
-QUERY_FRAME = frame({"action": "query", "type": "nobody"})
-NOTHING = {"ok": True, "services": []}
-NOTHING_LINE = b'{"ok":true,"services":[]}\r\n'
-FILLER = {"filler": "x" * 600}
 pytestmark = needs_openssl
 
 
-@pytest.fixture(scope="module")
-def certificate() -> Iterator[Certificate]:
-    with TemporaryDirectory(prefix="nwd-") as place:
-        yield make_certificate(Path(place))
-
-
-@pytest.fixture(scope="module")
-def held(certificate: Certificate) -> Iterator[SecuredShim]:
-    with loopback_machine() as machine:
-        shim = SecuredShim(machine, certificate=certificate)
-        yield shim
-        shim.end()
-
-
-@pytest.fixture
-def shim(held: SecuredShim) -> Iterator[SecuredShim]:
-    """Whatever a test sends: after it the door serves both dialects, and holds no connection."""
-    yield held
-    held.check_serves()
-    wait_until(lambda: held.status()["connections"] == 0, "the end of all connections")
-
-
-@pytest.fixture
-def own_shim(machine: Machine, certificate: Certificate) -> Iterator[SecuredShim]:
-    shim = SecuredShim(machine, certificate=certificate)
-    yield shim
-    shim.check_serves()
-    shim.end()
-
-
-@pytest.fixture
-def context(certificate: Certificate) -> ssl.SSLContext:
-    """A client's."""
-    return certificate.trusting()
-
-
 @pytest.mark.parametrize(
-    "sent", [QUERY_LINE, QUERY_FRAME, b"GET / HTTP/1.1\r\n\r\n", b"\0", b"\xff" * 5000, b"\x80\x2e"]
+    "sent", [QUERY_LINE, frame(QUERY), b"GET / HTTP/1.1\r\n\r\n", b"\0", b"\xff" * 5000, b"\x80\x2e"]
 )
 def test_a_client_that_speaks_no_tls_is_cut_off_without_a_word_and_counted(shim: SecuredShim, sent: bytes) -> None:
     before = shim.refused("not_tls")
@@ -115,7 +70,6 @@ def test_a_hello_without_an_end_is_cut_off_when_it_is_too_long(shim: SecuredShim
     wait_until(lambda: shim.refused("tls") == before + 1, "that it is counted")
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=300))
 def test_no_bytes_whatever_are_a_handshake_or_raise_anything_but_an_error_of_tls(
     certificate: Certificate, garbage: bytes
@@ -237,4 +191,9 @@ def test_there_is_no_renegotiation(shim: SecuredShim) -> None:
 
 
 def test_new_keys_within_a_connection_are_no_matter(shim: SecuredShim) -> None:
-    s_client(shim, "-tls1_3", ("K", "KEYUPDATE"), (QUERY_LINE.decode().strip(), NOTHING_LINE.decode().strip()))
+    s_client(
+        shim,
+        "-tls1_3",
+        ("K", "KEYUPDATE"),
+        (QUERY_LINE.decode().strip(), NOTHING_LINE.decode().strip()),
+    )

@@ -8,13 +8,11 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nwdisco.beacon.doors.shim import ShimDoor
@@ -24,7 +22,7 @@ from nwdisco.core.directory import Directory
 from tests.documents import Document
 from tests.machines import DEADLINE_S, Machine, wait_until
 from tests.namespaces import Network
-from tests.shim import Wire, answer_in, frame, loopback_machine, refusal
+from tests.shim import FILLER, NOTHING, NOTHING_LINE, QUERY, QUERY_LINE, Wire, answer_in, frame, refusal
 from tests.shim_door import (
     TOKEN,
     Certificate,
@@ -33,59 +31,16 @@ from tests.shim_door import (
     TlsWire,
     ask_from,
     exchange,
-    make_certificate,
     needs_openssl,
     shake_hands,
 )
 
-QUERY_LINE = b'{"type":"query","key":"nobody"}\r\n'
-QUERY_FRAME = frame({"action": "query", "type": "nobody"})
-NOTHING = {"ok": True, "services": []}
-NOTHING_LINE = b'{"ok":true,"services":[]}\r\n'
-FILLER = {"filler": "x" * 600}
 pytestmark = needs_openssl
-
-
-@pytest.fixture(scope="module")
-def certificate() -> Iterator[Certificate]:
-    with TemporaryDirectory(prefix="nwd-") as place:
-        yield make_certificate(Path(place))
-
-
-@pytest.fixture(scope="module")
-def held(certificate: Certificate) -> Iterator[SecuredShim]:
-    with loopback_machine() as machine:
-        shim = SecuredShim(machine, certificate=certificate)
-        yield shim
-        shim.end()
-
-
-@pytest.fixture
-def shim(held: SecuredShim) -> Iterator[SecuredShim]:
-    """Whatever a test sends: after it the door serves both dialects, and holds no connection."""
-    yield held
-    held.check_serves()
-    wait_until(lambda: held.status()["connections"] == 0, "the end of all connections")
-
-
-@pytest.fixture
-def own_shim(machine: Machine, certificate: Certificate) -> Iterator[SecuredShim]:
-    shim = SecuredShim(machine, certificate=certificate)
-    yield shim
-    shim.check_serves()
-    shim.end()
-
-
-@pytest.fixture
-def context(certificate: Certificate) -> ssl.SSLContext:
-    """A client's."""
-    return certificate.trusting()
 
 
 # --- the conversation, without I/O ---
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_however_its_bytes_are_cut_the_same_is_read_and_told(certificate: Certificate, data: st.DataObject) -> None:
     tls, talker = Tls(server_context(*map(str, certificate))), Talker(certificate.trusting())
@@ -165,7 +120,7 @@ def test_a_handshake_and_requests_of_which_each_byte_is_a_packet_are_served(
         for byte in data:
             wire.send(bytes([byte]))
 
-    for request, answer in (QUERY_LINE, NOTHING_LINE), (QUERY_FRAME, None):
+    for request, answer in (QUERY_LINE, NOTHING_LINE), (frame(QUERY), None):
         talker = Talker(context)
         with Wire(shim.address) as wire:
             send(shake_hands(talker, wire.end, send) + talker.seal(request))
@@ -220,7 +175,7 @@ def test_who_ends_his_side_within_a_message_is_told_so(shim: SecuredShim, contex
 
 
 def test_after_the_last_answer_tls_itself_says_that_it_was_the_last(shim: SecuredShim) -> None:
-    with shim.wire(QUERY_FRAME) as wire:
+    with shim.wire(frame(QUERY)) as wire:
         assert wire.answer().services == []
     with shim.wire(b"garbage\r\n") as wire:
         refusal(wire.line())
@@ -237,7 +192,7 @@ def test_a_hundred_clients_at_once_are_all_served(shim: SecuredShim, context: ss
         for number, (wire, talker) in enumerate(zip(plain, talkers, strict=True)):
             while not talker.ready:
                 wire.send(talker.shake_hands(wire.end.recv(65_536)))
-            wire.send(talker.seal(QUERY_FRAME if number % 2 else QUERY_LINE))
+            wire.send(talker.seal(frame(QUERY) if number % 2 else QUERY_LINE))
         for number, (wire, talker) in enumerate(zip(plain, talkers, strict=True)):
             if number % 2:
                 assert answer_in(talker.open(wire.rest())).services == []

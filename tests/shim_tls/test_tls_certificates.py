@@ -24,12 +24,6 @@ pytestmark = needs_openssl
 
 
 @pytest.fixture(scope="module")
-def certificate() -> Iterator[Certificate]:
-    with TemporaryDirectory(prefix="nwd-") as place:
-        yield make_certificate(Path(place))
-
-
-@pytest.fixture(scope="module")
 def files(certificate: Certificate) -> Iterator[Path]:
     with TemporaryDirectory(prefix="nwd-") as directory:
         place = Path(directory)
