@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from nwdisco.etcd.settings import EtcdSettings
 from tests.machines import DEADLINE_S, wait_until
 from tests.ports import free_port
 
@@ -48,11 +49,19 @@ class Etcd:
     """One etcd. `prefix` stands before its command ("ip netns exec …"); clients reach it at `ip`, it listens at `listen`."""
 
     def __init__(
-        self, ip: str = "127.0.0.1", prefix: Sequence[str] = (), options: Sequence[str] = (), listen: str = ""
+        self,
+        ip: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        options: Sequence[str] = (),
+        listen: str = "",
+        name: str = "one",
     ) -> None:
         self.ip, self.port = ip, free_port()
         self._listen = listen or ip
-        self._peer_port = free_port()
+        self._name = name
+        self._peers = f"http://127.0.0.1:{free_port()}"
+        self.member = self.cluster = f"{name}={self._peers}"
+        """Itself, and all members, as etcd is told."""
         self._prefix, self._options = list(prefix), list(options)
         self._folder = Path(tempfile.mkdtemp(prefix="nwdisco-etcd-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,15 +78,18 @@ class Etcd:
 
     def start(self) -> None:
         """Start, again after `kill` with all its data, and wait until it serves."""
-        peers = f"http://127.0.0.1:{self._peer_port}"
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
         options = {
-            "--name": "one",
+            "--name": self._name,
             "--data-dir": str(self._folder / "data"),
             "--listen-client-urls": f"{self.scheme}://{self._listen}:{self.port}",
             "--advertise-client-urls": f"{self.scheme}://{self.ip}:{self.port}",
-            "--listen-peer-urls": peers,
-            "--initial-advertise-peer-urls": peers,
-            "--initial-cluster": f"one={peers}",
+            "--listen-peer-urls": self._peers,
+            "--initial-advertise-peer-urls": self._peers,
+            "--initial-cluster": self.cluster,
         }
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
@@ -91,6 +103,9 @@ class Etcd:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait(self) -> None:
+        """Until it serves."""
 
         def serves() -> bool:
             assert self._process is not None
@@ -114,6 +129,19 @@ class Etcd:
     def forget_everything(self) -> None:
         """Its data are lost, while it does not run."""
         shutil.rmtree(self._folder / "data")
+
+    def back_up(self) -> None:
+        self.ctl("snapshot", "save", str(self._folder / "backup"))
+
+    def restore(self) -> None:
+        """End it, and start it with what was backed up; what came after that is lost."""
+        self.kill()
+        self.forget_everything()
+        self.ctl(
+            *("snapshot", "restore", str(self._folder / "backup"), "--data-dir", str(self._folder / "data")),
+            *("--name", self._name, "--initial-cluster", self.cluster, "--initial-advertise-peer-urls", self._peers),
+        )
+        self.start()
 
     def pause(self) -> None:
         """Every one of its threads stands still."""
@@ -181,6 +209,46 @@ def soon(record: Record, what: str, condition: Callable[[], object], deadline_s:
 def in_environment(monkeypatch: pytest.MonkeyPatch, **values: object) -> None:
     for name, value in values.items():
         monkeypatch.setenv(f"NWDISCO_ETCD{name}", str(value))
+
+
+def openssl(place: Path, *commands: str) -> None:
+    for command in commands:
+        subprocess.run(["openssl", *command.split()], cwd=place, check=True, capture_output=True, timeout=60)
+
+
+def secured(etcd: Etcd, *more: str) -> None:
+    """Password wanted: root's is "secret"; "clerk" has "pens", and only what begins with /desk/. `more` for etcdctl."""
+    for command in (
+        "user add root:secret",
+        "user grant-role root root",
+        "role add desk",
+        "role grant-permission desk readwrite /desk/ --prefix",
+        "user add clerk:pens",
+        "user grant-role clerk desk",
+        *more,
+        "auth enable",
+    ):
+        etcd.ctl(*command.split())
+
+
+def settings(etcd: Etcd, user: str = "", password: str = "") -> EtcdSettings:
+    return EtcdSettings(((etcd.ip, etcd.port),), user=user, password=password)
+
+
+@contextmanager
+def cluster(size: int) -> Iterator[list[Etcd]]:
+    """Real etcds that are one cluster."""
+    etcds = [Etcd(name=f"member{number}") for number in range(size)]
+    try:
+        for etcd in etcds:
+            etcd.cluster = ",".join(each.member for each in etcds)
+            etcd.launch()
+        for etcd in etcds:
+            etcd.wait()
+        yield etcds
+    finally:
+        for etcd in etcds:
+            etcd.close()
 
 
 @contextmanager

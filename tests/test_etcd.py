@@ -244,6 +244,16 @@ def test_plain_keys_of_others_are_adverts_and_those_of_beacons_are_not(desk: Des
     assert desk.names() == {"hello/7587": "10.0.0.4:80"}
 
 
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_plain_key_of_a_stranger_s_that_a_beacon_takes_is_the_stranger_s_no_more(desk: Desk, is_listed: bool) -> None:
+    desk.imports.stands(b"hello/7587", b"10.0.0.4:80", 7587, 0.0)
+    if is_listed:
+        desk.imports.listing(b"hello/", [(b"hello/7587", b"10.0.0.5:80", LEASE)], 0.0)
+    else:
+        desk.imports.stands(b"hello/7587", b"10.0.0.5:80", LEASE, 0.0)
+    assert desk.names() == {}
+
+
 def test_of_two_machines_with_one_name_the_higher_rank_is_seen_and_a_new_one_here_ranks_above(desk: Desk) -> None:
     desk.stands(OTHER, "a", "10.0.0.2:80", rank=4)
     desk.stands(THIRD, "a", "10.0.0.3:80", rank=5)

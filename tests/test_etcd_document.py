@@ -15,7 +15,7 @@ from nwdisco import config
 from nwdisco.beacon.links import etcd as link
 from nwdisco.core import etcd
 from nwdisco.core.advert import Advert
-from nwdisco.etcd import client
+from nwdisco.etcd import connection
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.settings import SETTINGS
 from tests.benchmarks.etcd import ROWS, RUNS
@@ -96,7 +96,7 @@ def test_every_figure_is_the_one_in_the_code_and_none_is_left_out() -> None:
     assert f"in the plain way, after {config.ETCD_PLAIN_LEASE_S:.0f} s" in DOCUMENT.text
     assert f"a call waits {link.CALL_S:.0f} s" in DOCUMENT.text
     assert f"etcd is away for {link.CALL_S:.0f} s to {config.ETCD_LEASE_S} s" in DOCUMENT.text
-    assert ".".join(map(str, client.OLDEST)) + " or later" in DOCUMENT.text
+    assert ".".join(map(str, connection.OLDEST)) + " or later" in DOCUMENT.text
 
 
 def test_every_setting_is_documented() -> None:
@@ -214,3 +214,4 @@ def test_the_commands_for_three_machines_do_what_the_page_says(network: Network,
             command.wait(DEADLINE_S)
             if command.stdout is not None:
                 command.stdout.close()
+        lans.close()

@@ -197,6 +197,28 @@ def test_an_etcd_that_lost_its_data_is_filled_again(pair: Pair) -> None:
     lists(pair.b, {"a"}, "found again")
 
 
+def test_after_etcd_is_restored_from_a_backup_it_has_what_is_advertised_now(pair: Pair) -> None:
+    pair.a.call("advertise", "hello/stays", ":1")
+    pair.a.call("advertise", "hello/goes", ":2")
+    lists(pair.b, {"hello/stays", "hello/goes"}, "found")
+    pair.etcd.back_up()
+    pair.a.call("advertise", "hello/comes", ":3")
+    pair.a.call("unadvertise", "hello/goes")
+    pair.a.call("advertise", "hello/stays", ":4")
+    lists(pair.b, {"hello/stays", "hello/comes"}, "found")
+    pair.etcd.restore()
+
+    def is_there() -> bool:
+        kept = [key.rpartition("/")[2] for key in keys(pair.etcd)]
+        return kept == ["comes", "stays"] and ":4" in pair.etcd.ctl("get", "nwdisco", "--prefix")
+
+    wait_until(is_there, "etcd has it")
+    lists(pair.b, {"hello/stays", "hello/comes"}, "the other machine knows it")
+    plain = pair.etcd.ctl("get", "hello/", "--prefix", "--keys-only").split()
+    assert plain == [f"hello/{pair.lease()}", f"hello/{pair.lease()}-2"]
+    assert "restored from a backup" in (pair.machines[0].runtime_dir / "beacon.log").read_text()
+
+
 def test_an_etcd_that_comes_later_than_the_beacons_is_used(place: Path, etcd: Etcd) -> None:
     etcd.kill()
     pair = Pair(place, etcd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import threading
 import time
@@ -23,9 +24,13 @@ from nwdisco.errors import (
     SettingError,
 )
 from nwdisco.etcd.settings import EtcdSettings
+from nwdisco.services.discovery import Discovery
 from nwdisco.services.etcd import EtcdRegistry
+from nwdisco.services.registered import RegistrySource
 from nwdisco.services.registry import MAX_VALUE_BYTES
-from tests.etcd import Etcd, in_environment, missing_etcd, running
+from nwdisco.services.schema import HostPort
+from tests.documents import Document
+from tests.etcd import Etcd, in_environment, missing_etcd, running, secured, settings
 from tests.machines import DEADLINE_S, wait_until
 from tests.ports import free_port
 from tests.registry_tools import TTL_S, Heard, gone, put, works
@@ -121,8 +126,8 @@ def test_a_password_that_is_no_text_and_an_address_that_is_none_are_said_so(
         EtcdSettings.at(2379)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
-def test_no_time_is_refused(timeout_s: float) -> None:
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), "5", None, True])
+def test_no_time_is_refused(timeout_s: Any) -> None:
     with pytest.raises(ValueError, match="timeout_s is a number of seconds above 0"):
         EtcdRegistry("127.0.0.1", timeout_s=timeout_s)
 
@@ -192,24 +197,6 @@ def test_something_with_the_version_of_an_etcd_and_nothing_else_of_it() -> None:
 # --- users and passwords ---
 
 
-def secured(etcd: Etcd) -> None:
-    """Password wanted: root's is "secret"; "clerk" has "pens", and only what begins with /desk/."""
-    for command in (
-        "user add root:secret",
-        "user grant-role root root",
-        "role add desk",
-        "role grant-permission desk readwrite /desk/ --prefix",
-        "user add clerk:pens",
-        "user grant-role clerk desk",
-        "auth enable",
-    ):
-        etcd.ctl(*command.split())
-
-
-def settings(etcd: Etcd, user: str = "", password: str = "") -> EtcdSettings:
-    return EtcdSettings(((etcd.ip, etcd.port),), user=user, password=password)
-
-
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Etcd]:
     with running("--auth-token-ttl", "1") as etcd:
@@ -257,37 +244,20 @@ def test_who_may_have_some_keys_only_is_refused_the_others(guarded: Etcd) -> Non
 
 
 @needs_etcd
-def test_a_token_that_expires_is_had_anew(guarded: Etcd) -> None:
-    heard = Heard()
-    with (
-        EtcdRegistry(settings(guarded, "root", "secret"), prefix="token/") as registry,
-        EtcdRegistry(settings(guarded, "root", "secret"), prefix="token/") as other,
-        registry.follow("", heard.append),
-    ):
-        lease = registry.lease(TTL_S)
-        registry.put("a", "1", lease=lease)
-        other.put("clock", "1", lease=other.lease(4, keep_alive=False))
-        heard.until(gone("clock"))  # four seconds later, and a token lives for one
-        assert registry.subtree("") == {"a": "1"}
-        registry.put("b", "1", lease=lease)
-        heard.until(put("b", "1"))
-        registry.delete_subtree("")
-
-
-@needs_etcd
-def test_a_token_that_etcd_forgot_when_it_was_started_again_is_had_anew() -> None:
+def test_what_the_page_grants_is_enough_for_programs_in_the_plain_way() -> None:
+    found = re.search("`etcdctl (role grant-permission ROLE readwrite printer --prefix)`", Document("registry.md").text)
+    assert found
     with running() as etcd:
-        secured(etcd)
-        with EtcdRegistry(settings(etcd, "root", "secret")) as registry:
-            lease = registry.lease(30)
-            registry.put("a", "1", lease=lease)
-            heard = Heard()
-            with registry.follow("", heard.append):
-                etcd.kill()
-                etcd.start()
-                registry.put("b", "1", lease=lease)
-                heard.until(put("b", "1"))
-            assert registry.subtree("") == {"a": "1", "b": "1"}
+        secured(etcd, found[1].replace("ROLE", "desk"))
+        with (
+            EtcdRegistry(settings(etcd, "clerk", "pens")) as registry,
+            Discovery(RegistrySource(registry, HostPort())) as discovery,
+            discovery.watch("printer") as watch,
+        ):
+            discovery.register("printer", address="10.0.0.1:80")
+            joined = watch.next(DEADLINE_S)
+            assert joined is not None
+            assert joined.instance.address == discovery.locate("printer").address == "10.0.0.1:80"
 
 
 @needs_etcd

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from nwdisco.services.discovery import Discovery
 from nwdisco.services.etcd import EtcdRegistry
+from nwdisco.services.registered import RegistrySource
+from nwdisco.services.schema import PropertyPerKey
 from tests.etcd import Etcd, Record, missing_etcd, soon
-from tests.machines import DEADLINE_S
+from tests.machines import DEADLINE_S, wait_until
 from tests.ports import free_port
 from tests.registry_tools import TTL_S, Heard, gone, put
 
@@ -162,6 +165,57 @@ def test_a_connection_that_falls_silent_is_noticed_by_who_only_follows(
         registry.put("a", "3")
         heard.until(put("a", "3"))
     assert heard == [put("a", "1"), put("a", "2"), put("a", "3")]
+
+
+def test_an_instance_that_only_changed_while_the_watch_was_away_is_not_told_to_have_left(
+    etcd: Etcd, registry: EtcdRegistry
+) -> None:
+    with (
+        way_to(etcd) as way,
+        EtcdRegistry(way.address, prefix="/") as watcher,
+        Discovery(RegistrySource(registry, PropertyPerKey())) as ours,
+        Discovery(RegistrySource(watcher, PropertyPerKey())) as theirs,
+        theirs.watch("printer") as watch,
+    ):
+        before = {"dpi": "600", "color": "yes"}
+        theirs_last = None
+        instance = ours.register("printer", id="a1", address="10.0.0.1:80", properties=before)
+        other = ours.register("printer", id="a2", address="10.0.0.1:80")
+        assert [watch.next(DEADLINE_S) for _ in range(2)]
+        way.cut()
+        instance.update({"dpi": "600", "duplex": "yes", "a": "1", "zone": "b"})
+        other.unregister()
+        way.mend()
+        known = {"a1", "a2"}
+        told: set[tuple[str, str]] = set()
+        while known != {"a1"} or theirs_last != instance.instance:
+            event = watch.next(DEADLINE_S)
+            assert event is not None
+            told.add((event.kind, event.instance.id))
+            if event.kind == "left":
+                known.discard(event.instance.id)
+            else:
+                known.add(event.instance.id)
+                theirs_last = event.instance
+    assert told == {("changed", "a1"), ("left", "a2")}
+
+
+def test_who_only_follows_says_once_that_etcd_is_away_and_once_that_it_is_back(
+    etcd: Etcd, registry: EtcdRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard()
+    with (
+        way_to(etcd) as way,
+        EtcdRegistry(way.address, prefix="/") as watcher,
+        watcher.follow("a", heard.append),
+        watcher.follow("b", heard.append),
+    ):
+        way.cut()
+        wait_until(lambda: "does not answer" in caplog.text, "that it is away is said")
+        registry.put_all({"a": "1", "b": "1"})
+        way.mend()
+        heard.until(put("a", "1"), put("b", "1"))
+    assert caplog.text.count("does not answer") == caplog.text.count("is back") == 1
 
 
 # --- several addresses ---

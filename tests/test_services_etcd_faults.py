@@ -249,3 +249,16 @@ def test_what_others_took_over_while_a_lease_was_lost_is_left_to_them(
     assert "b'/leader' in etcd was taken over by others" in caplog.text
     lease.end()
     assert registry.subtree("") == {"leader": "they"}
+
+
+def test_of_more_values_than_are_put_at_once_some_may_be_taken_over(
+    etcd: Etcd, registry: EtcdRegistry, watcher: EtcdRegistry
+) -> None:
+    lease = registry.lease(60)
+    values = {f"a/{number:03}": "ours" for number in range(150)}
+    for key, value in values.items():
+        registry.put(key, value, lease=lease)
+    etcd.ctl("lease", "revoke", f"{int(lease.id):x}")
+    watcher.put("a/007", "theirs")
+    assert lease.renew()
+    assert registry.subtree("") == values | {"a/007": "theirs"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,8 @@ from nwdisco.errors import (
 )
 from nwdisco.etcd.settings import EtcdSettings
 from nwdisco.services.etcd import EtcdRegistry
-from tests.etcd import Etcd, in_environment, missing_etcd, running
+from tests.etcd import Etcd, in_environment, missing_etcd, openssl, running
+from tests.ports import free_port
 from tests.registry_tools import works
 
 needs_etcd = pytest.mark.skipif(missing_etcd() is not None, reason=str(missing_etcd()))
@@ -35,11 +38,6 @@ def etcd() -> Iterator[Etcd]:
 
 
 # --- TLS ---
-
-
-def openssl(place: Path, *commands: str) -> None:
-    for command in commands:
-        subprocess.run(["openssl", *command.split()], cwd=place, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +106,42 @@ def test_a_certificate_for_another_host(tls_etcd: Etcd, certificates: Path, monk
     in_environment(monkeypatch, _CA=certificates / "ca.pem")
     with pytest.raises(RegistryAccessError, match="Hostname Verification"):
         EtcdRegistry(f"localhost:{tls_etcd.port}")
+
+
+@needs_etcd
+@pytest.mark.parametrize("tries", [1, 2])
+def test_each_of_several_addresses_has_a_name_of_its_own(
+    tls_etcd: Etcd, certificates: Path, monkeypatch: pytest.MonkeyPatch, tries: int
+) -> None:
+    """Nobody listens at the first ones, whose names are not in the certificate of the last."""
+    in_environment(monkeypatch, _CA=certificates / "ca.pem")
+    dead = ",".join(f"https://localhost:{free_port()}" for _ in range(tries))
+    assert works(EtcdRegistry(f"{dead},https://{tls_etcd.address}"))
+
+
+@needs_etcd
+def test_an_address_that_no_name_server_knows_before_the_right_one_does_no_harm(
+    tls_etcd: Etcd, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = socket.getaddrinfo
+
+    def without_asking_the_network(host: str, *how: Any, **more: Any) -> Any:
+        if host == "gone.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return ask(host, *how, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_asking_the_network)
+    in_environment(monkeypatch, _CA=certificates / "ca.pem")
+    assert works(EtcdRegistry(f"https://gone.invalid:2379,https://{tls_etcd.address}"))
+
+
+@needs_etcd
+def test_of_several_addresses_none_of_which_will_do_the_last_says_why(
+    tls_etcd: Etcd, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_environment(monkeypatch, _CA=certificates / "other.pem")
+    with pytest.raises(RegistryAccessError, match="see NWDISCO_ETCD_CA"):
+        EtcdRegistry(f"https://localhost:{free_port()},https://{tls_etcd.address}")
 
 
 @needs_etcd

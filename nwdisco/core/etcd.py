@@ -210,6 +210,7 @@ class Imports:
             self.gone(key)
             return
         if found is None:
+            self.gone(key)  # a stranger's until now, perhaps
             return
         adverts = self._nodes.get(found.node, {})
         before = adverts.get(found.name)

@@ -7,17 +7,17 @@ breaks, for whatever reason, it begins anew with what is there.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
-from ..errors import RegistryError, RegistryUnavailableError
-from .client import Client, Compacted, Entry
+from ..errors import RegistryError
+from .client import Client, Entry
+from .errors import Compacted
+from .trouble import Trouble
 
 RETRY_S = 0.25
 """After a failure, before the next try."""
 Listing = Callable[[list[Entry]], None]
 Changes = Callable[[list[tuple[Entry, bool]]], None]
-logger = logging.getLogger("nwdisco")
 
 
 class Follower:
@@ -28,6 +28,7 @@ class Follower:
         self._prefix = prefix
         self._on_listing = on_listing
         self._on_changes = on_changes
+        self._trouble = Trouble(client.connection)
         self._watching: asyncio.Task[None] | None = None
         self._listed_at: int | None = None
         """The revision of a listing after which no watch has begun yet."""
@@ -39,23 +40,19 @@ class Follower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        said = ""
         while True:
             self._watching = asyncio.ensure_future(self._follow())
             try:
                 await self._watching
-            except (RegistryUnavailableError, Compacted):
-                await asyncio.sleep(RETRY_S)  # who calls etcd meanwhile says so
+            except Compacted:
+                await asyncio.sleep(RETRY_S)
             except RegistryError as error:
-                if str(error) != said:
-                    said = str(error)
-                    logger.warning("%s; tried again until it does not", error)
+                self._trouble.failed(error)
                 await asyncio.sleep(RETRY_S)
             except asyncio.CancelledError:
                 if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                     self._watching.cancel()
-                    raise
-                said = ""  # only the watch was given up
+                    raise  # or else only the watch was given up
 
     def again(self) -> None:
         """Read everything again, as soon as etcd answers: something may have been missed, or forgotten."""
@@ -69,5 +66,6 @@ class Follower:
         revision, self._listed_at = self._listed_at, None
         assert revision is not None
         async for changes in self._client.watch(self._prefix, revision + 1):
+            self._trouble.well()
             if changes:
                 self._on_changes(changes)

@@ -1,7 +1,7 @@
 """What this process keeps in etcd under one lease, whatever happens to the lease and to etcd.
 
-`run` sees to it that what was set stands there: it grants a lease, keeps it alive, writes what is new, and after a lease was
-lost grants another, under which its owner sets everything again.
+`run` sees to it that what was set stands there: it grants a lease, keeps it alive, writes what is new, and when the lease was
+lost, or etcd restored from a backup, grants another, under which its owner sets everything again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 
 from ..errors import RegistryError
-from .client import Client, LeaseLost, LeaseTaken, Op
+from .client import Client, Op
+from .errors import LeaseLost, LeaseTaken
+from .trouble import Trouble
 
 AT_ONCE = 100
 """Steps of one transaction; etcd allows 128."""
@@ -38,15 +40,11 @@ class Shelf:
         self._stirred = asyncio.Event()
         self.lease = 0
         """0: there is none."""
-        self.why_not: str | None = None
-        """What is wrong, if something is."""
+        self.trouble = Trouble(client.connection)
         self.on_answer: list[Callable[[float], None]] = []
         """Called with the time.monotonic() of each answer of etcd's."""
         self.on_back: list[Callable[[], None]] = []
         """Called when all is well again after something was wrong."""
-
-    def __len__(self) -> int:
-        return len(self._set)
 
     def set(self, key: bytes, value: bytes | None) -> None:
         """What is to stand there; None: nothing."""
@@ -67,18 +65,22 @@ class Shelf:
                     renew_at = time.monotonic() + RENEWED_EACH * self._ttl_s
                 elif time.monotonic() >= renew_at:
                     await self._client.renew(self.lease)
+                    if not await self._client.remembers():
+                        raise LeaseLost(f"etcd at {self._client.settings} was restored from a backup")
                     self._answered()
                     renew_at = time.monotonic() + RENEWED_EACH * self._ttl_s
                 await self._write()
-                self._well()
+                if self.trouble.well():
+                    for callback in self.on_back:
+                        callback()
                 await self._rest(renew_at - time.monotonic())
-            except LeaseLost:
-                logger.warning("etcd at %s lost our lease: everything is registered again", self._client.settings)
-                self.lease = 0
+            except LeaseLost as error:
+                logger.warning("%s: everything is registered again under a new lease", error)
+                self.lease = 0  # what it has in a restored etcd and should not ends with it
             except LeaseTaken:
                 continue  # with another id
             except RegistryError as error:
-                self._failed(error)
+                self.trouble.failed(error)
                 await asyncio.sleep(RETRY_S)
                 renew_at = 0.0  # the first thing to know is whether the lease is there still
 
@@ -119,16 +121,3 @@ class Shelf:
     def _answered(self) -> None:
         for tell in self.on_answer:
             tell(time.monotonic())
-
-    def _well(self) -> None:
-        """Lease and writes: an etcd that is full, or lets us read alone, renews and writes nothing."""
-        if self.why_not is not None:
-            self.why_not = None
-            logger.warning("etcd at %s is back", self._client.settings)
-            for callback in self.on_back:
-                callback()
-
-    def _failed(self, error: RegistryError) -> None:
-        if self.why_not is None:
-            logger.warning("%s; tried again until it does", error)
-        self.why_not = str(error)

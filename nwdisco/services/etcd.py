@@ -28,7 +28,7 @@ from .etcd_following import EtcdFollowing
 from .etcd_keys import Keys
 from .etcd_thread import LoopThread
 from .etcd_writing import EtcdLease, Writer
-from .registry import Change, Lease, Registry, check_key, check_ttl, check_values
+from .registry import Change, Lease, Registry, check_key, check_on_change, check_ttl, check_values
 
 LONGEST_TTL_S = 9_000_000_000
 """Of a lease; etcd grants none that is longer."""
@@ -53,7 +53,8 @@ class EtcdRegistry(Registry):
     """
 
     def __init__(self, address: str | EtcdSettings | None = None, *, prefix: str = "", timeout_s: float = 5.0) -> None:
-        if not 0 < timeout_s <= LONGEST_WAIT_S:
+        is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+        if not is_number or not 0 < timeout_s <= LONGEST_WAIT_S:
             raise ValueError(
                 f"timeout_s is a number of seconds above 0 and up to {LONGEST_WAIT_S:g}, not {timeout_s!r}"
             )
@@ -108,6 +109,7 @@ class EtcdRegistry(Registry):
 
     def follow(self, key: str, on_change: Callable[[Change], None]) -> EtcdFollowing:
         """What is there is told by the thread that calls this; what comes after, by one of its own."""
+        check_on_change(on_change)
         following = EtcdFollowing(self._keys, check_key(key, or_top=True), on_change, self._forget)
         try:
             self._call(lambda: self._listen(following))

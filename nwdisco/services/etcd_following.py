@@ -48,11 +48,14 @@ class EtcdFollowing(Following):
 
     def _listed(self, entries: list[Entry]) -> None:
         there = self._keys.texts(entries, self._key)
-        for key in [key for key in self._mirror if key not in there]:
-            self._is(key, None)
-        for key, value in there.items():
+        for (
+            key,
+            value,
+        ) in there.items():  # before what is gone, as who changes several puts first: then nobody looks gone who is not
             if self._mirror.get(key) != value:
                 self._is(key, value)
+        for key in [key for key in self._mirror if key not in there]:
+            self._is(key, None)
 
     def _changed(self, changes: list[tuple[Entry, bool]]) -> None:
         for entry, is_there in changes:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from ..errors import RegistryError
-from ..etcd.client import Client, LeaseLost, LeaseTaken, Op
+from ..etcd.client import Client, Op, Written
+from ..etcd.errors import LeaseLost, LeaseTaken
+from ..etcd.trouble import Trouble
 from .registry import MAX_AT_ONCE, MAX_BYTES_AT_ONCE, Lease
 
 RENEWED_EACH = 1 / 3
@@ -60,15 +61,15 @@ class Writer:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = asyncio.Lock()
-        self._owners: dict[bytes, EtcdLease] = {}
-        """Under which of the leases that are kept alive a key stands."""
+        self._owners: dict[bytes, tuple[EtcdLease, int]] = {}
+        """Under which of the leases that are kept alive a key stands, and at which revision it was put there."""
         self._kept: set[EtcdLease] = set()
-        self._why_not: str | None = None
-        """What is wrong, if something is."""
+        self._trouble = Trouble(client.connection)
 
     async def put(self, values: Mapping[bytes, bytes], lease: EtcdLease | None, only_if_absent: bool) -> bool:
         ops = [Op(key, value) for key, value in values.items()]
         async with self._lock:
+            await self._look_back()
             if lease is None:
                 done = await self._client.write(ops, 0, only_if_absent)
             else:
@@ -78,15 +79,16 @@ class Writer:
             self._forget(values)
             if lease is not None and lease.keeps:
                 lease.values.update(values)
-                self._owners.update(dict.fromkeys(values, lease))
+                self._stands(ops, lease, done)
             return True
 
     async def delete(self, ops: list[Op]) -> int:
         """How many there were."""
         async with self._lock:
-            deleted = await self._client.write(ops)
+            await self._look_back()
+            done = await self._client.write(ops)
             self._forget([key for key in self._owners if any(_reaches(op, key) for op in ops)])
-            return sum(deleted or ())
+            return 0 if done is None else done.deleted
 
     # --- leases ---
 
@@ -102,15 +104,16 @@ class Writer:
         if not lease.is_lost:
             try:
                 await self._client.renew(lease.number)
-                return True
             except LeaseLost:
                 times_lost += 1
         async with self._lock:
+            await self._look_back()
+            if not lease.is_lost and lease.times_lost >= times_lost:  # or somebody had it again first
+                return True
             if not lease.keeps:
                 lease.has_ended = True
                 return False
-            if lease.is_lost or lease.times_lost < times_lost:  # and nobody was here first
-                await self._have_again(lease)
+            await self._have_again(lease)
             return True
 
     async def end(self, lease: EtcdLease) -> None:
@@ -132,7 +135,15 @@ class Writer:
 
     # --- under the lock ---
 
-    async def _write_under(self, lease: EtcdLease, ops: list[Op], only_if_absent: bool) -> list[int] | None:
+    async def _look_back(self) -> None:
+        """Was etcd restored from a backup? To be asked before another write is the last one."""
+        if self._kept and not await self._client.remembers():
+            for lease in self._kept:
+                self._lose(lease)
+            for lease in tuple(self._kept):
+                await self._have_again(lease)
+
+    async def _write_under(self, lease: EtcdLease, ops: list[Op], only_if_absent: bool) -> Written | None:
         ended = RegistryError(f"the lease {lease.id} has ended: put under a new one")
         if lease.has_ended:
             raise ended
@@ -149,31 +160,50 @@ class Writer:
 
     async def _have_again(self, lease: EtcdLease) -> None:
         """Grant a lease that was lost again, under its old id, and put what stood under it; but not what others put meanwhile."""
+        self._lose(lease)
+        try:
+            await self._client.grant(int(lease.ttl_s), lease.number)
+        except LeaseTaken:  # by ourselves, in a try whose answer did not come; or a backup had it
+            stale = set(await self._client.keys_under(lease.number)) - lease.values.keys()
+            for ops in _portions(dict.fromkeys(stale)):
+                await self._client.write(ops)
+        for ops in tuple(_portions(lease.values)):  # some of them may turn out to be others' by now
+            done = await self._client.write(ops, lease.number, only_if_absent=True)
+            self._stands(ops, lease, done)
+            if done is None:
+                for op in ops:
+                    await self._put_again(lease, op)
+        lease.is_lost = False
+
+    async def _put_again(self, lease: EtcdLease, op: Op) -> None:
+        done = await self._client.write([op], lease.number, only_if_absent=True)
+        if done is None:
+            entry = await self._client.get(op.key)
+            if entry is not None and entry.lease == lease.number and entry.value == op.value:
+                return
+            if entry is not None and entry.lease != lease.number and entry.modified > self._owners[op.key][1]:
+                self._forget([op.key])
+                logger.warning("%r in etcd was taken over by others while our lease was lost: left to them", op.key)
+                return
+            done = await self._client.write([op], lease.number)  # over what a backup had
+        self._stands([op], lease, done)
+
+    def _lose(self, lease: EtcdLease) -> None:
         if not lease.is_lost:
             lease.is_lost = True
             lease.times_lost += 1
             logger.warning(
                 "etcd at %s lost the lease %s: what stood under it is put again", self._client.settings, lease.id
             )
-        with suppress(LeaseTaken):  # by ourselves, in a try whose answer did not come
-            await self._client.grant(int(lease.ttl_s), lease.number)
-        for ops in _portions(lease.values):
-            if await self._client.write(ops, lease.number, only_if_absent=True) is None:
-                for op in ops:
-                    await self._put_again(lease, op)
-        lease.is_lost = False
 
-    async def _put_again(self, lease: EtcdLease, op: Op) -> None:
-        if await self._client.write([op], lease.number, only_if_absent=True) is None:
-            entry = await self._client.get(op.key)
-            if entry is not None and entry.lease != lease.number:
-                self._forget([op.key])
-                logger.warning("%r in etcd was taken over by others while our lease was lost: left to them", op.key)
+    def _stands(self, ops: Iterable[Op], lease: EtcdLease, done: Written | None) -> None:
+        if done is not None:
+            self._owners.update({op.key: (lease, done.revision) for op in ops})
 
     def _forget(self, keys: Iterable[bytes]) -> None:
         for key in keys:
             if (owner := self._owners.pop(key, None)) is not None:
-                del owner.values[key]
+                del owner[0].values[key]
 
     def _let_go(self, lease: EtcdLease) -> None:
         """Renew it no more."""
@@ -193,36 +223,27 @@ class Writer:
             await asyncio.sleep(wait_s)
             try:
                 await self.renew(lease)
-                self._well()
+                self._trouble.well()
                 wait_s = RENEWED_EACH * lease.ttl_s
             except RegistryError as error:
-                self._failed(error)
+                self._trouble.failed(error)
                 wait_s = RETRY_S
-
-    def _well(self) -> None:
-        if self._why_not is not None:
-            self._why_not = None
-            logger.warning("etcd at %s is back", self._client.settings)
-
-    def _failed(self, error: RegistryError) -> None:
-        if self._why_not is None:
-            logger.warning("%s; leases are renewed again when it is back", error)
-        self._why_not = str(error)
 
 
 def _reaches(op: Op, key: bytes) -> bool:
     return key.startswith(op.key) if op.is_prefix else key == op.key
 
 
-def _portions(values: Mapping[bytes, bytes]) -> Iterator[list[Op]]:
-    """As many at once as etcd takes."""
+def _portions(values: Mapping[bytes, bytes | None]) -> Iterator[list[Op]]:
+    """As many at once as etcd takes; None: to be deleted."""
     portion: list[Op] = []
     size = 0
     for key, value in values.items():
-        if portion and (len(portion) == MAX_AT_ONCE or size + len(value) > MAX_BYTES_AT_ONCE):
+        value_size = len(value or b"")
+        if portion and (len(portion) == MAX_AT_ONCE or size + value_size > MAX_BYTES_AT_ONCE):
             yield portion
             portion, size = [], 0
         portion.append(Op(key, value))
-        size += len(value)
+        size += value_size
     if portion:
         yield portion

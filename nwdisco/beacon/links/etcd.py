@@ -183,7 +183,7 @@ class _FarEnd:
     @property
     def why_not(self) -> str | None:
         """What is wrong, if something is."""
-        return None if self._shelf is None else self._shelf.why_not
+        return None if self._shelf is None else self._shelf.trouble.why_not
 
     def start(self) -> None:
         self._thread.start()
@@ -258,7 +258,7 @@ class _FarEnd:
 
     def _leased(self, lease: int) -> None:
         assert self._client is not None
-        self.exports.lease, self.exports.ip = lease, self._client.local_ip()
+        self.exports.lease, self.exports.ip = lease, self._client.connection.local_ip()
         self._set_everything()
 
     def _list_again(self) -> None:
@@ -278,7 +278,7 @@ class _FarEnd:
     def _moved(self) -> None:
         if self._client is None or not self.exports.lease:
             return
-        ip = self._client.local_ip()
+        ip = self._client.connection.local_ip()
         if ip != self.exports.ip:
             self.exports.ip = ip
             self._set_everything()
