@@ -24,6 +24,10 @@ class FollowingContract:
             assert set(heard) == {put("a", "1"), put("a/b", "2"), put("a/c/d", "3")}
             assert len(heard) == 3
 
+    def test_without_a_function_to_call_nobody_follows(self, registry: Registry) -> None:
+        with pytest.raises(ValueError, match="on_change is None: give a function"):
+            registry.follow("a", None)  # type: ignore[arg-type]
+
     def test_then_hears_of_each_change_once_and_in_order(self, registry: Registry, another: Registry) -> None:
         heard = Heard()
         with registry.follow("a", heard.append):

@@ -15,6 +15,7 @@ from nwdisco.errors import AddressError, AdvertError, NoInstanceError, RegistryE
 from nwdisco.services import (
     Discovery,
     HostPort,
+    InstanceEvent,
     InstanceWatch,
     JsonPerInstance,
     LeastUsed,
@@ -194,6 +195,33 @@ def test_who_registers_an_id_that_is_there_takes_it_over(discovery: Discovery) -
         assert discovery.instances("printer") == [after.instance]
         assert events(watch, 2) == [("joined", "a"), ("changed", "a")]
         assert watch.next(0) is None
+
+
+@every_schema
+def test_who_takes_an_id_over_has_nothing_of_what_the_other_said_and_does_not_leave_meanwhile(
+    registry: MemoryRegistry, schema: Schema
+) -> None:
+    said = {} if isinstance(schema, HostPort) else {"health": "failing", "dpi": "600"}
+    with Discovery(RegistrySource(registry, schema)) as one, Discovery(RegistrySource(registry, schema)) as other:
+        before = one.register("printer", address="127.0.0.1:80", id="a1", properties=said)
+        beside = [
+            one.register("printer", address="127.0.0.1:80", id="a10", properties=said).instance,
+            one.register("printers", address="127.0.0.1:80", id="a1", properties=said).instance,
+        ]
+        with one.watch("printer") as watch:
+            assert sorted(events(watch, 2)) == [("joined", "a1"), ("joined", "a10")]
+            after = other.register("printer", address="127.0.0.1:81", id="a1").instance
+            assert one.instances("printer") == [after, beside[0]]
+            assert one.instances("printers") == [beside[1]]
+            heard: list[InstanceEvent] = []
+            while not heard or heard[-1].instance != after:
+                event = watch.next(DEADLINE_S)
+                assert event is not None, heard
+                heard.append(event)
+            assert {event.kind for event in heard} == {"changed"}
+            before.unregister()
+            assert one.instances("printer") == [after, beside[0]]
+            assert watch.next(0) is None
 
 
 def test_ids_that_are_made_up_are_different(discovery: Discovery) -> None:

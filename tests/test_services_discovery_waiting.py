@@ -40,7 +40,7 @@ def test_a_watch_ends_for_all_who_wait_when_what_it_follows_is_closed(registry: 
         assert not thread.is_alive()
     assert watch.has_ended
     assert watch.next() is None
-    assert source._open == set()
+    assert source._kept == set()
     discovery.close()
 
 

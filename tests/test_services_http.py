@@ -20,7 +20,7 @@ from nwdisco.services import (
     ServiceClient,
 )
 from tests.machines import wait_until
-from tests.service_clients import BOTH, Shop, is_asked
+from tests.service_clients import BOTH, Shop, by_name, is_asked
 from tests.web import NobodyHome, Way, WebService, answers, breaks_off, closes, hangs, tires
 
 
@@ -328,6 +328,14 @@ def test_after_its_close_it_says_so_and_the_discovery_stays_open(shop: Shop) -> 
     with pytest.raises(RuntimeError, match="'shop' is closed"):
         client.request("GET", "/")
     assert shop.client().request("GET", "/").text == "a"
+
+
+def test_where_somebody_else_closes_the_pool_that_it_shares_it_takes_a_new_one(shop: Shop) -> None:
+    shop.instance("a")
+    client = shop.client()
+    for _ in range(3):
+        assert client.request("GET", "/").text == "a"
+        shop.discovery.pool("shop", by_name).close()
 
 
 VERBS = ["get", "post", "put", "patch", "delete", "head", "options"]

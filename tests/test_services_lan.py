@@ -172,6 +172,68 @@ def test_an_update_is_seen_at_once_and_keeps_the_address(desk: Callable[[], Desk
     assert watcher.call("event", "printer") == ["left", id, after]
 
 
+TAKES_OVER = """
+from nwdisco.services import Discovery
+
+one, other = Discovery(), Discovery()
+
+def register(discovery, port):
+    return discovery.register("printer", id="a1", address=f"127.0.0.1:{port}")
+
+def show(*registrations):
+    there = [instance.address for instance in one.instances("printer")]
+    print(there, [registration.has_ended for registration in registrations])
+
+first, second = register(one, 9100), register(one, 9200)
+first.unregister()
+show(first, second)
+third = register(other, 9300)
+one.close()
+one = Discovery()
+show(second, third)
+fourth = register(one, 9400)
+third.update({"dpi": "600"})
+fourth.unregister()
+show(third, fourth)
+third.unregister()
+show(third)
+"""
+
+
+def test_the_end_of_an_old_registration_leaves_the_one_that_took_its_id_over(machine: Machine) -> None:
+    done = machine.python(TAKES_OVER)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "['127.0.0.1:9200'] [True, False]",
+        "['127.0.0.1:9300'] [True, False]",
+        "['127.0.0.1:9300'] [False, True]",
+        "[] [True]",
+    ]
+
+
+REGISTERS_IN_A_CHILD = """
+import os
+from nwdisco.services import Discovery, lan
+
+with Discovery() as discovery:
+    discovery.register("printer", id="parent", address="127.0.0.1:9100")
+    with lan._adverts._lock:  # as of another thread, which registers meanwhile
+        pid = os.fork()
+        if pid == 0:
+            with Discovery() as own:
+                own.register("printer", id="child", address="127.0.0.1:9200")
+                print([instance.id for instance in own.instances("printer")], flush=True)
+            os._exit(0)
+    os.waitpid(pid, 0)
+    print([instance.id for instance in discovery.instances("printer")])
+"""
+
+
+def test_a_child_of_a_fork_registers_for_itself_whatever_its_parent_was_at(machine: Machine) -> None:
+    done = machine.python(REGISTERS_IN_A_CHILD)
+    assert done.stdout.splitlines() == ["['child', 'parent']", "['parent']"]
+
+
 def test_names_that_are_no_instances_are_left_alone(machine: Machine, desk: Callable[[], Desk]) -> None:
     others = machine.program()
     for name in ("printer", "printer/a/b", "/a", "printer/"):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from nwdisco import FOREVER
-from nwdisco.errors import NoInstanceError
+from nwdisco.errors import NoInstanceError, RegistryError
 from nwdisco.services import MemoryRegistry, Pool, Registration, RegistrySource, RoundRobin, ServiceInstance
 from nwdisco.services.strategies import Strategies, strategy_of
 from tests.machines import DEADLINE_S, wait_until
@@ -189,6 +189,28 @@ def test_a_strategy_of_a_closed_pool_is_empty_and_may_serve_another(shop: Shop) 
     shop.printer("b")
     pool = shop.pool(strategy)
     assert {pool.pick().id for _ in range(3)} == {"b"}
+
+
+def test_a_strategy_serves_one_open_pool_whoever_made_it(shop: Shop) -> None:
+    strategy = RoundRobin()
+    first = shop.pool(strategy)
+    with pytest.raises(
+        ValueError, match=r"another service or discovery already \('printer'\): give each one of its own"
+    ):
+        Pool(RegistrySource(shop.registry), "default", "scanner", strategy)
+    shop.printer("a")
+    assert first.wait(DEADLINE_S)
+    assert first.pick().id == "a"
+
+
+def test_a_strategy_of_a_pool_that_could_not_be_made_may_serve_another(shop: Shop) -> None:
+    strategy = RoundRobin()
+    closed = MemoryRegistry()
+    closed.close()
+    with pytest.raises(RegistryError, match="closed"):
+        Pool(RegistrySource(closed), "default", "printer", strategy)
+    shop.printer("a")
+    assert shop.pool(strategy).pick().id == "a"
 
 
 def test_a_strategy_that_raises_loses_no_other_instance(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,12 +13,13 @@ from typing import Self, TypeGuard
 
 from ..addresses import complete, free_port
 from ..config import Forever
-from ..errors import AddressError, NwdiscoError, RegistryError
+from ..errors import AddressError, RegistryError
+from .checks import check_kind
 from .instance import HOSTNAME, PORT, ServiceInstance, check_properties
 from .lan import LanSource
 from .pool import Pool
 from .registry import Heard
-from .sources import DEFAULT_TTL_S, InstanceEvent, Registration, Source, log
+from .sources import DEFAULT_TTL_S, InstanceEvent, Registration, Source, end
 from .strategies import Function, Strategies, Strategy, strategy_of
 
 ROUND_ROBIN = "round robin"
@@ -39,6 +40,7 @@ class Discovery:
 
     def __init__(self, source: Source | None = None, *, cluster: str | None = None) -> None:
         self._source: Source = LanSource() if source is None else source
+        check_kind(self._source, Source, "give RegistrySource(registry) for a registry, nothing for the local network")
         self._owns_source = source is None
         self.cluster = self._source.default_cluster if cluster is None else cluster
         self._lock = threading.RLock()
@@ -120,10 +122,8 @@ class Discovery:
             self._check_open()
             pool = self._pools.get((service, which))
             if pool is None or pool.is_closed:
-                made = strategy_of(strategy)
-                if any(other.strategy is made and not other.is_closed for other in self._pools.values()):
-                    raise ValueError("this strategy serves another service: give each an object of its own")
-                pool = self._pools[service, which] = Pool(self._source, self.cluster, service, made)
+                pool = Pool(self._source, self.cluster, service, strategy_of(strategy))
+                self._pools[service, which] = pool
             return pool
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Discovery:
         for pool in pools:
             pool.close()
         for one in kept:
-            self._end(one)
+            end(one)
         if self._owns_source:
             self._source.close()
 
@@ -152,17 +152,8 @@ class Discovery:
             if not self._closed:
                 self._open = [*(other for other in self._open if not other.has_ended), one]
                 return
-        self._end(one)  # closed while it was made
+        end(one)  # closed while it was made
         self._check_open()
-
-    def _end(self, one: Registration | InstanceWatch) -> None:
-        try:
-            if isinstance(one, Registration):
-                one.unregister()
-            else:
-                one.close()
-        except NwdiscoError as error:  # the others are ended all the same
-            log.warning("what ended could not be taken back, and may stand for its time to live: %s", error)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Self, TypedDict, cast
 
 from ..errors import AddressError, NoInstanceError
+from .checks import check_kind
+from .discovery import Discovery
 from .retrying import SAME_INSTANCE, Failure, failure, httpx, may_repeat
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
         TimeoutTypes,
     )
 
-    from .discovery import Discovery
     from .instance import ServiceInstance
     from .pool import Pool
     from .strategies import Strategies
@@ -104,6 +105,9 @@ class Calls:
         away_s: float,
         wait_s: float,
     ) -> None:
+        self._discovery = Discovery() if discovery is None else discovery
+        self._owns_discovery = discovery is None
+        check_kind(self._discovery, Discovery, "give Discovery(source), or nothing for the local network")
         if attempts < 1:
             raise ValueError(f"attempts is {attempts}: give 1 or more")
         if not away_s >= 0 or not wait_s >= 0:
@@ -113,39 +117,33 @@ class Calls:
         self.away = Away(away_s)
         self._service = service
         self._strategy = strategy
-        self._discovery = discovery
-        self._own: Discovery | None = None
         self._pool: Pool | None = None
         self._closed = False
         self._lock = threading.Lock()
 
     @property
     def pool(self) -> Pool | None:
-        """The service's instances; None until `open` was called."""
-        return self._pool
+        """The service's instances; None until `open` was called, and again when somebody else closed it."""
+        pool = self._pool
+        return None if pool is None or pool.is_closed else pool
 
     def open(self) -> Pool:
         """Begin to follow the service (with the first call; asks the source, so it blocks)."""
-        if self._pool is not None:
-            return self._pool
+        pool = self.pool
+        if pool is not None:
+            return pool
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"this client of {self._service!r} is closed: make a new one")
-            if self._pool is None:
-                from .discovery import Discovery
-
-                discovery = self._discovery
-                if discovery is None:
-                    discovery = self._own = Discovery()
-                self._pool = discovery.pool(self._service, self._strategy)
+            self._pool = self._discovery.pool(self._service, self._strategy)
             return self._pool
 
     def close(self) -> None:
         """A discovery that was given stays open, and with it its pools, which it shares between clients."""
         with self._lock:
             self._closed, self._pool = True, None
-            if self._own is not None:
-                self._own.close()
+            if self._owns_discovery:
+                self._discovery.close()
 
     def call(self, method: str, path: str, options: CallOptions) -> Call:
         return Call(self, self.open(), method, path, options)

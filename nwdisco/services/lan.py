@@ -5,19 +5,33 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 
+from ..connection import SEE_WHY, TRIES_S
 from ..discovery import advertise, discover_all, discover_group, unadvertise
-from ..errors import AdvertError, NwdiscoError, RegistryKeyError
+from ..errors import AdvertError, BeaconError, NwdiscoError, RegistryKeyError
 from ..requests import watch as watch_request
 from ..results import Event, Service
 from ..watching import Watch
 from .instance import HOSTNAME, PORT, InstanceKey, ServiceInstance, check_part, check_properties, is_hostname, is_port
 from .registry import Following
 from .schema import ID_DIGITS
-from .sources import DEFAULT_TTL_S, InstanceEvent, OnEvent, Registration, Roll, Warnings, keeping_address, log, tell
+from .sources import (
+    DEFAULT_TTL_S,
+    InstanceEvent,
+    Keeper,
+    OnEvent,
+    Registration,
+    Roll,
+    Warnings,
+    keeping_address,
+    log,
+    tell,
+)
 
 LAN = "lan"
 """The one cluster."""
@@ -25,15 +39,14 @@ AGAIN_S = 1.0
 """When no beacon can be had: how long until the next try."""
 
 
-class LanSource:
+class LanSource(Keeper):
     """The local network. Its registrations are adverts of this process; they are gone at once when it ends."""
 
     default_cluster = LAN
 
     def __init__(self) -> None:
+        super().__init__()
         self._warnings = Warnings()
-        self._lock = threading.Lock()
-        self._open: set[_Advertised | _Follower] = set()
 
     def clusters(self) -> list[str]:
         return [LAN]
@@ -51,8 +64,7 @@ class LanSource:
         _check_cluster(cluster)
         follower = _Follower(self, check_part(service, "service"), on_event)
         follower.start()
-        with self._lock:
-            self._open.add(follower)
+        self.keep(follower)
         return follower
 
     def register(
@@ -69,8 +81,7 @@ class LanSource:
         id = uuid.uuid4().hex[:ID_DIGITS] if id is None else id
         wanted = ServiceInstance(cluster, service, id, {} if properties is None else properties)
         advertised = _Advertised(self, wanted, ttl_s)
-        with self._lock:
-            self._open.add(advertised)
+        self.keep(advertised)
         return advertised
 
     def read(self, services: Iterable[Service]) -> list[ServiceInstance]:
@@ -91,24 +102,47 @@ class LanSource:
             self._warnings.once(service.name, error)
             return None
 
-    def forget(self, ended: _Advertised | _Follower) -> None:
-        with self._lock:
-            self._open.discard(ended)
 
-    def close(self) -> None:
+class _Adverts:
+    """Whose each advert is: the registration's that made it last, for within a process a name is advertised once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        """Held until the beacon has answered, so that nobody comes in between."""
+        self._owners: dict[str, _Advertised] = {}
+
+    def make(self, owner: _Advertised, name: str, address: str | None, properties: Mapping[str, str]) -> str:
         with self._lock:
-            ending = list(self._open)
-        for one in ending:
-            try:
-                one.close()
-            except NwdiscoError as error:  # the others are ended all the same
-                log.warning("what ended could not be taken back, and stands until this program ends: %s", error)
+            full = advertise(name, address, ttl_s=owner.ttl_s, properties=properties)
+            self._owners[name] = owner
+            return full
+
+    def withdraw(self, owner: _Advertised, name: str) -> None:
+        """Unless another one has taken it over."""
+        with self._lock:
+            if self._owners.get(name) is owner:
+                unadvertise(name)
+                del self._owners[name]
+
+
+_adverts = _Adverts()
+"""This process's, of all sources."""
+
+
+def _after_fork() -> None:
+    """The child has none, and nobody in it holds the lock."""
+    global _adverts
+    _adverts = _Adverts()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Advertised(Registration):
     def __init__(self, source: LanSource, wanted: ServiceInstance, ttl_s: float) -> None:
         self._source = source
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._lock = threading.Lock()
         self._ended = False
         self._picks_host = not wanted.properties.get(HOSTNAME)
@@ -125,7 +159,7 @@ class _Advertised(Registration):
     def update(self, properties: Mapping[str, str]) -> None:
         with self._lock:
             if self._ended:
-                raise AdvertError(f"{self._name!r} is not registered any more: register it again")
+                raise AdvertError(f"{_name(self._instance)!r} is not registered any more: register it again")
             checked = check_properties(properties)
             self._picks_host = self._picks_host and not checked.get(HOSTNAME)
             given = keeping_address(checked, self._instance)
@@ -134,34 +168,29 @@ class _Advertised(Registration):
     def unregister(self) -> None:
         with self._lock:
             if not self._ended:
-                unadvertise(self._name)
+                _adverts.withdraw(self, _name(self._instance))
                 self._ended = True
         self._source.forget(self)
-
-    close = unregister
-
-    @property
-    def _name(self) -> str:
-        return f"{self._instance.service}/{self._instance.id}"
 
     def _advertise(self, wanted: ServiceInstance) -> ServiceInstance:
         """Where the host was picked, each machine is told the address under which it can reach this one."""
         host = "" if self._picks_host else wanted.properties[HOSTNAME]
         port = wanted.properties.get(PORT, "")
         more = {name: value for name, value in wanted.properties.items() if name not in (HOSTNAME, PORT)}
-        address = advertise(
-            f"{wanted.service}/{wanted.id}",
-            f"{host}:{port}" if port else host or None,
-            ttl_s=self._ttl_s,
-            properties=more,
-        )
+        address = _adverts.make(self, _name(wanted), f"{host}:{port}" if port else host or None, more)
         host, _, port = address.rpartition(":")
         return ServiceInstance(*wanted.key, more | {HOSTNAME: host, PORT: port})
 
 
 class _Watch(Watch):
-    def ready(self) -> list[Event]:
-        """Events that have come and were not given yet: at first, those who are there already."""
+    def first(self) -> list[Event]:
+        """A "joined" for each that is there already. When the beacon ended before it told of them, the next one is asked.
+        Raises BeaconError."""
+        deadline = time.monotonic() + TRIES_S
+        while self._connection is None and not self._closed:
+            if time.monotonic() > deadline:
+                raise BeaconError("one beacon after the other ended: " + SEE_WHY)
+            self._connect()
         events = list(self._ready)
         self._ready.clear()
         return events
@@ -194,7 +223,7 @@ class _Follower(Following):
         self._watch = _Watch(watch_request(self._service, "/"), None)
         if self._closed.is_set():  # meanwhile: then nobody has closed this one
             self._watch.close()
-        there = self._source.read(event.service for event in self._watch.ready())
+        there = self._source.read(event.service for event in self._watch.first())
         tell(self._hear, self._roll.all_now(there))
 
     def _run(self) -> None:
@@ -222,6 +251,10 @@ class _Follower(Following):
     def _hear(self, event: InstanceEvent) -> None:
         if not self._closed.is_set():
             self._on_event(event)
+
+
+def _name(instance: ServiceInstance) -> str:
+    return f"{instance.service}/{instance.id}"
 
 
 def _key(name: str) -> InstanceKey | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 
 from ..errors import RegistryError
-from .registry import Change, Following, Lease, Registry, check_key, check_ttl, check_values
+from .registry import Change, Following, Lease, Registry, check_key, check_on_change, check_ttl, check_values
 
 FEW_KEYS = 500
 """From so many on, taking keys out of the sorted list one by one costs more than making it anew (measured with 100,000)."""
@@ -220,6 +220,7 @@ class MemoryRegistry(Registry):
     def follow(self, key: str, on_change: Callable[[Change], None]) -> MemoryFollowing:
         """What is there is told by the thread that calls this; what comes after, by one of its own."""
         bare = check_key(key, or_top=True)
+        check_on_change(on_change)
         following = MemoryFollowing(self, bare, on_change)
         with self._open():
             there = self._tree.subtree(bare)

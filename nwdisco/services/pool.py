@@ -14,9 +14,15 @@ from .instance import InstanceKey, ServiceInstance
 from .sources import InstanceEvent, Source
 from .strategies import Chosen, Function, Strategy
 
+_serving: dict[int, Pool] = {}
+"""By the identity of its strategy: each pool that is open, of whatever discovery."""
+
 
 class Pool:
-    """Safe with threads. What it does is done in memory: only making it asks the source."""
+    """Safe with threads. What it does is done in memory: only making it asks the source.
+
+    Raises ValueError when the strategy serves another pool that is open: it would mix up their instances.
+    """
 
     def __init__(self, source: Source, cluster: str, service: str, strategy: Strategy) -> None:
         self._service = service
@@ -25,7 +31,16 @@ class Pool:
         self._there: dict[InstanceKey, ServiceInstance] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._following = source.follow(cluster, service, self._take)
+        other = _serving.setdefault(id(strategy), self)
+        if other is not self:
+            raise ValueError(
+                f"this strategy serves another service or discovery already ({other._service!r}): give each one of its own"
+            )
+        try:
+            self._following = source.follow(cluster, service, self._take)
+        except BaseException:
+            self._leave()
+            raise
         self._following.on_closed = self.close  # with its source: what it has would soon be wrong
         if self._following.is_closed:
             self.close()
@@ -75,12 +90,18 @@ class Pool:
         with self._changed:
             if self._closed:
                 return
+            self._leave()
+        self._following.close()
+
+    def _leave(self) -> None:
+        """It is closed and empty, and its strategy may be given to another pool."""
+        with self._changed:
             self._closed = True
             for instance in self._there.values():
-                self.strategy.left(instance)  # it may be given to another pool
+                self.strategy.left(instance)
             self._there.clear()
+            del _serving[id(self.strategy)]
             self._changed.notify_all()
-        self._following.close()
 
     def _take(self, event: InstanceEvent) -> None:
         instance = event.instance

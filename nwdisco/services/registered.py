@@ -8,25 +8,27 @@ from contextlib import suppress
 
 from ..addressbook import address
 from ..errors import RegistryError
+from .checks import check_kind
 from .instance import HOSTNAME, PORT, ServiceInstance, check_properties
 from .reading import Changes, Reader
 from .registry import Change, Following, Lease, Registry
 from .schema import JsonPerInstance, Schema
-from .sources import DEFAULT_TTL_S, InstanceEvent, OnEvent, Registration, keeping_address, log, tell
+from .sources import DEFAULT_TTL_S, InstanceEvent, Keeper, OnEvent, Registration, keeping_address, tell
 
 
-class RegistrySource:
+class RegistrySource(Keeper):
     """Instances in a registry, which stays open when this is closed: it belongs to whoever made it.
 
     Keys and values that the schema cannot read are left out, with one warning each in the log (logger "nwdisco").
     """
 
     def __init__(self, registry: Registry, schema: Schema | None = None) -> None:
+        super().__init__()
         self._registry = registry
         self._schema: Schema = JsonPerInstance() if schema is None else schema
+        check_kind(registry, Registry, "give MemoryRegistry(), EtcdRegistry(address) or one of your own")
+        check_kind(self._schema, Schema, "give JsonPerInstance(), PropertyPerKey(), HostPort() or one of your own")
         self._reader = Reader(self._schema)
-        self._lock = threading.Lock()
-        self._open: set[_Registered | _Follower] = set()
 
     @property
     def default_cluster(self) -> str:
@@ -48,8 +50,7 @@ class RegistrySource:
         prefix = self._schema.prefix(cluster, service)
         follower = _Follower(self, Changes(self._reader), on_event)
         following = self._registry.follow(prefix, follower.take)
-        with self._lock:
-            self._open.add(follower)
+        self.keep(follower)
         try:
             follower.start(following)
         except BaseException:
@@ -72,33 +73,28 @@ class RegistrySource:
             given[HOSTNAME] = address(":" + given[PORT]).partition(":")[0]
         lease = self._registry.lease(ttl_s)
         try:
-            id = self._schema.new_id(lease) if id is None else id
-            registered = _Registered(self, self._registry, self._schema, lease)
-            registered.put(ServiceInstance(cluster, service, id, given))
+            new_id = self._schema.new_id(lease) if id is None else id
+            instance = ServiceInstance(cluster, service, new_id, given)
+            former = set() if id is None else self._keys(instance)
+            registered = _Registered(self, self._registry, self._schema, lease, former)
+            registered.put(instance)
         except BaseException:
             with suppress(RegistryError):  # it ends by itself; what matters is the first error
                 lease.end()
             raise
-        with self._lock:
-            self._open.add(registered)
+        self.keep(registered)
         return registered
 
-    def forget(self, ended: _Registered | _Follower) -> None:
-        with self._lock:
-            self._open.discard(ended)
-
-    def close(self) -> None:
-        with self._lock:
-            ending = list(self._open)
-        for one in ending:
-            try:
-                one.close()
-            except RegistryError as error:  # the others are ended all the same
-                log.warning("what ended could not be taken back, and will stand for its time to live: %s", error)
+    def _keys(self, instance: ServiceInstance) -> set[str]:
+        """Those that stand in the registry now: of a former life, or of whoever is taken over."""
+        there = self._registry.subtree(self._schema.prefix(instance.cluster, instance.service))
+        return {key for key in there if self._reader.owner(key, warn=False) == instance.key}
 
 
 class _Registered(Registration):
-    def __init__(self, source: RegistrySource, registry: Registry, schema: Schema, lease: Lease) -> None:
+    def __init__(
+        self, source: RegistrySource, registry: Registry, schema: Schema, lease: Lease, former: set[str]
+    ) -> None:
         self._source = source
         self._registry = registry
         self._schema = schema
@@ -106,8 +102,8 @@ class _Registered(Registration):
         self._lock = threading.Lock()
         self._ended = False
         self._instance: ServiceInstance
-        self._keys: set[str] = set()
-        """All that may be in the registry."""
+        self._keys = former
+        """All that may be in the registry: what was found there, and what was put."""
 
     @property
     def instance(self) -> ServiceInstance:
@@ -122,7 +118,7 @@ class _Registered(Registration):
         self._registry.put_all(values, lease=self._lease)
         self._instance = instance
         self._keys.update(values)
-        for key in sorted(self._keys - values.keys()):
+        for key in sorted(self._keys - values.keys()):  # last, or else whoever follows would see it leave
             self._registry.delete(key)
             self._keys.discard(key)
 
@@ -139,8 +135,6 @@ class _Registered(Registration):
                 self._lease.end()
                 self._ended = True
         self._source.forget(self)
-
-    close = unregister
 
 
 class _Follower(Following):

@@ -210,6 +210,8 @@ def check_key(key: str, *, or_top: bool = False) -> str:
 
 def check_values(values: Mapping[str, str]) -> dict[str, str]:
     """The values under their checked keys. RegistryKeyError for what is none."""
+    if not isinstance(values, Mapping):
+        raise RegistryKeyError(f"values are a dict of key to text, not {type(values).__name__}")
     if not 0 < len(values) <= MAX_AT_ONCE:
         raise RegistryKeyError(f"put 1 to {MAX_AT_ONCE} values at once, not {len(values)}: put more in several calls")
     checked: dict[str, str] = {}
@@ -231,6 +233,12 @@ def check_values(values: Mapping[str, str]) -> dict[str, str]:
     if together > MAX_BYTES_AT_ONCE:
         raise RegistryKeyError(f"{together} bytes of values at once, and {MAX_BYTES_AT_ONCE} is the most: put fewer")
     return checked
+
+
+def check_on_change(on_change: object) -> None:
+    """ValueError for what cannot be called back."""
+    if not callable(on_change):
+        raise ValueError(f"on_change is {on_change!r}: give a function, which is called with each Change")
 
 
 def check_ttl(ttl_s: float) -> float:

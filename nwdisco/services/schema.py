@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import RegistryKeyError
 from .instance import HOSTNAME, PORT, InstanceKey, ServiceInstance, check_part, is_hostname, is_port
@@ -19,6 +19,7 @@ ID_DIGITS = 12
 """Of an id that is made up, hexadecimal: 48 bits, by which two of 10,000 instances are the same once in 5 million times."""
 
 
+@runtime_checkable
 class Schema(Protocol):
     @property
     def default_cluster(self) -> str:

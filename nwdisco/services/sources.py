@@ -6,13 +6,15 @@ lan.py finds them on the local network, registered.py in a registry. All calls m
 from __future__ import annotations
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
+from ..errors import NwdiscoError
 from .instance import HOSTNAME, PORT, InstanceKey, ServiceInstance
-from .registry import Following
+from .registry import Following, Heard
 
 log = logging.getLogger("nwdisco")
 
@@ -61,6 +63,7 @@ class Registration(ABC):
         self.unregister()
 
 
+@runtime_checkable
 class Source(Protocol):
     @property
     def default_cluster(self) -> str:
@@ -93,6 +96,39 @@ class Source(Protocol):
 
     def close(self) -> None:
         """End what it keeps running: registrations, and whoever follows."""
+
+
+def end(one: Registration | Following | Heard[InstanceEvent]) -> None:
+    """Of several that end together: one that cannot be taken back is logged, and the others are ended all the same."""
+    try:
+        if isinstance(one, Registration):
+            one.unregister()
+        else:
+            one.close()
+    except NwdiscoError as error:
+        log.warning("what ended could not be taken back, and may stand for its time to live: %s", error)
+
+
+class Keeper:
+    """The part of a source that keeps what runs, until it ends by itself or the source is closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: set[Registration | Following] = set()
+
+    def keep(self, one: Registration | Following) -> None:
+        with self._lock:
+            self._kept.add(one)
+
+    def forget(self, ended: Registration | Following) -> None:
+        with self._lock:
+            self._kept.discard(ended)
+
+    def close(self) -> None:
+        with self._lock:
+            ending = list(self._kept)
+        for one in ending:
+            end(one)
 
 
 class Roll:

@@ -184,8 +184,13 @@ class Chosen:
         if not wanted:
             return None
         chosen = self._function(wanted)
-        if chosen is not None and (chosen.id in avoid or self._instances.get(chosen.key) != chosen):
-            raise ValueError(f"the function chose {chosen!r}, which is none of those that it was given")
+        if chosen is None:
+            return None
+        is_there = isinstance(chosen, ServiceInstance) and self._instances.get(chosen.key) == chosen
+        if not is_there or chosen.id in avoid:
+            raise ValueError(
+                f"the function chose {chosen!r}, which is none of those that it was given: return one of them, or None"
+            )
         return chosen
 
     def done(self, instance: ServiceInstance) -> None:

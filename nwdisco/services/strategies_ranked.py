@@ -12,7 +12,9 @@ from .strategies_ranking import Ranking
 log = logging.getLogger("nwdisco")
 
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
-"""Beyond these the sums of weights lose what makes them fair."""
+LAP = 10**15
+"""From one turn to the next of weight 1. A whole number: the clock runs on for ever, and floats would lose the turns of the
+heaviest. With the most weight it still has nine digits behind its first."""
 
 
 class LeastUsed:
@@ -89,20 +91,20 @@ class Weighted:
     def __init__(self, rng: random.Random | None = None) -> None:
         self._rng = rng or random.Random()
         self._instances: dict[InstanceKey, ServiceInstance] = {}
-        self._gaps: dict[InstanceKey, float] = {}
+        self._gaps: dict[InstanceKey, int] = {}
         """From one turn to the next: the inverse of the weight."""
-        self._turns: dict[InstanceKey, float] = {}
+        self._turns: dict[InstanceKey, int] = {}
         """When it is next, on a clock that each pick sets to the turn of who was picked."""
-        self._now = 0.0
+        self._now = 0
         self._ranking = Ranking()
 
     def joined(self, instance: ServiceInstance) -> None:
         key = instance.key
-        gap = 1 / weight(instance)
+        gap = round(LAP / weight(instance))
         if key not in self._instances:
-            self._set_turn(key, self._now + self._rng.random() * gap)
+            self._set_turn(key, self._now + int(self._rng.random() * gap))
         elif gap != self._gaps[key]:  # the rest of its wait shrinks or grows likewise
-            self._set_turn(key, self._now + (self._turns[key] - self._now) * gap / self._gaps[key])
+            self._set_turn(key, self._now + (self._turns[key] - self._now) * gap // self._gaps[key])
         self._instances[key], self._gaps[key] = instance, gap
 
     changed = joined
@@ -124,7 +126,7 @@ class Weighted:
     def done(self, instance: ServiceInstance) -> None:
         """It does not matter here."""
 
-    def _set_turn(self, key: InstanceKey, turn: float) -> None:
+    def _set_turn(self, key: InstanceKey, turn: int) -> None:
         self._turns[key] = turn
         self._ranking.set(key, (turn, 0, 0))
 
