@@ -120,10 +120,21 @@ def own_addresses() -> list[str]:
     found = [
         (_usefulness(name, info["addr"], name == gateway), info["addr"])
         for name in netifaces.interfaces()
-        for info in netifaces.ifaddresses(name).get(netifaces.AF_INET, [])
+        for info in ipv4_addresses_of(name) or ()
         if "addr" in info
     ]
     return [ip for _, ip in sorted(found)]
+
+
+def ipv4_addresses_of(interface: str) -> list[dict[str, str]] | None:
+    """What the system says of each of them; None when there is no such interface (any more: they come and go)."""
+    import netifaces
+
+    try:
+        found: list[dict[str, str]] = netifaces.ifaddresses(interface).get(netifaces.AF_INET, [])
+    except ValueError:  # the only word that netifaces has for it
+        return None
+    return found
 
 
 def interface_of_gateway() -> str | None:

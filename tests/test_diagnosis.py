@@ -55,7 +55,7 @@ AILMENTS = {
     "beacon-trouble": replace(WELL, beacon_trouble="it said no"),
     "beacon-differs": replace(WELL, beacon=replace(STATE, differs=(("port", "26300", "26301"),))),
     "beacon-could-not-send": replace(WELL, beacon=replace(STATE, send_failed=3)),
-    "flood": replace(WELL, beacon=replace(STATE, over_rate=1000)),
+    "flood": replace(WELL, beacon=replace(STATE, over_rate=1000, unread=1000)),
     "cannot-send": replace(WELL, interfaces=eth0(came_back=("broadcast", "unicast"), refused=(("multicast", "no"),))),
     "inbound-dropped": replace(WELL, interfaces=eth0(came_back=("unicast",)), neighbours=()),
     "multicast-dropped-here": replace(WELL, interfaces=eth0(came_back=("broadcast", "unicast"))),
@@ -108,8 +108,13 @@ def test_the_exit_status_is_1_for_what_is_to_be_mended(code: str) -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    facts = replace(WELL, beacon=replace(STATE, send_failed=3, over_rate=1), interfaces=eth0(came_back=("unicast",)))
+    facts = replace(WELL, beacon=replace(STATE, send_failed=3, unread=1), interfaces=eth0(came_back=("unicast",)))
     assert codes(facts) == ["inbound-dropped", "flood", "beacon-could-not-send"]
+
+
+def test_a_flood_that_is_over_is_no_finding() -> None:
+    """A beacon counts from its start, which may be weeks ago."""
+    assert codes(replace(WELL, beacon=replace(STATE, over_rate=1000))) == []
 
 
 def test_an_interface_that_is_out_is_only_a_note_while_another_one_serves() -> None:
@@ -164,9 +169,12 @@ def test_a_firewall_found_here_explains_why_others_do_not_answer() -> None:
 
 
 def test_in_a_big_room_nobody_is_blamed_for_not_answering() -> None:
-    many = tuple(Neighbour((f"10.0.0.{number}",), ("multicast",)) for number in range(2, 2 + BIG_ROOM_NODES))
-    assert codes(replace(WELL, neighbours=many)) == []
-    assert codes(replace(WELL, neighbours=many[1:])) == ["no-answer"]
+    for answered, code in (((), "no-answer"), (("unicast",), "not-reached")):
+        many = tuple(
+            Neighbour((f"10.0.0.{number}",), ("multicast",), answered) for number in range(2, 2 + BIG_ROOM_NODES)
+        )
+        assert codes(replace(WELL, neighbours=many)) == []
+        assert codes(replace(WELL, neighbours=many[1:])) == [code]
 
 
 def test_a_node_that_the_beacon_knows_and_nobody_hears_may_have_gone() -> None:

@@ -13,94 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nwdisco.core.diagnosis import Neighbour, Outsider, diagnose
+from nwdisco.core.diagnosis import Outsider, diagnose
 from nwdisco.core.findings import KINDS
 from nwdisco.core.wire import OTHER_ROOM
 from nwdisco.doctor import Report, arp, look
+from nwdisco.doctor.local_beacon import since
 from nwdisco.doctor.machine import iptables_drops, nft_drops
-from nwdisco.doctor.seen import Seen
+from nwdisco.doctor.seen import MOST_ALONE, MOST_AT_ONE_IP
 from nwdisco.settings import Settings
 from tests.command import refusal
 from tests.documents import Document
-from tests.machines import Machine
-from tests.test_diagnosis import ETH0, LO, NEAR, STATE, WELL, WLAN0, ips, near
+from tests.machines import DEADLINE_S, Machine
+from tests.test_diagnosis import ETH0, LO, NEAR, STATE, WELL, WLAN0, near
 
 DOCUMENT = Document("doctor.md")
 
 
 # --- what it takes in ---
-
-
-def beat(node: str) -> bytes:
-    return f'nw1["beat","{node}",10412,7,2]'.encode()
-
-
-def test_a_node_heard_from_two_addresses_is_one_machine() -> None:
-    seen = Seen()
-    seen.heard(beat("node-one"), ("10.0.0.2", 5), "multicast")
-    seen.answered(("10.0.1.2", 5), "broadcast")
-    assert len(seen.neighbours()) == 2
-    seen.heard(beat("node-one"), ("10.0.1.2", 5), "broadcast")
-    assert seen.neighbours() == (Neighbour(("10.0.0.2", "10.0.1.2"), ("multicast", "broadcast"), ("broadcast",)),)
-    seen.heard(beat("node-two"), ("10.0.0.2", 6), "multicast")
-    assert len(seen.neighbours()) == 1
-    assert sorted(seen.ips()) == ["10.0.0.2", "10.0.1.2"]
-
-
-def test_a_machine_is_gone_when_its_last_node_has_said_goodbye() -> None:
-    seen = Seen()
-    seen.heard(beat("node-one"), ("10.0.0.2", 5), "multicast")
-    seen.heard(beat("node-two"), ("10.0.0.2", 6), "multicast")
-    seen.heard(b'nw1["bye","node-one",10413]', ("10.0.0.2", 5), "multicast")
-    assert len(seen.neighbours()) == 1
-    seen.heard(b'nw1["bye","node-two",10413]', ("10.0.0.2", 6), "multicast")
-    assert seen.neighbours() == ()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        beat("node-one"),
-        b'nw1@aB3_-9["beat","node-one",10412,7,2]',
-        b'nw1#0123456789abcdef node-one 000000000001 d["beat","node-one",10412,7,2]',
-        b'nw1@aB3_-9#0123456789abcdef node-one 000000000001 d["change","node-one",1,0,0,6,7,[]]',
-    ],
-)
-def test_a_node_is_known_by_its_beats_and_changes_in_any_room_open_or_sealed(data: bytes) -> None:
-    seen = Seen()
-    seen.heard(data, ("10.0.0.2", 5), "multicast")
-    assert seen.silent() == [("10.0.0.2", 5)]
-
-
-def test_another_doctor_s_question_makes_nobody_a_neighbour() -> None:
-    seen = Seen()
-    for data in (b'nw1["who","Hn2xR0"]', b'nw1#0123456789abcdef node-one 000000000001 d["who","Hn2xR0"]', b"hello"):
-        seen.heard(data, ("10.0.0.2", 5), "multicast")
-    assert seen.is_empty()
-    assert seen.neighbours() == ()
-
-
-def test_it_looks_on_while_somebody_has_not_shown_himself_by_each_way() -> None:
-    seen = Seen()
-    seen.known("node-old", ("10.0.0.9", 9))
-    assert not seen.is_puzzling({"multicast"}), "known to the beacon only: may have gone"
-    seen.heard(beat("node-one"), ("10.0.0.2", 5), "multicast")
-    assert seen.is_puzzling({"multicast"})
-    seen.answered(("10.0.0.2", 5), "multicast")
-    assert not seen.is_puzzling({"multicast"})
-    assert seen.is_puzzling({"multicast", "broadcast"})
-
-
-@given(
-    st.lists(
-        st.tuples(st.binary(max_size=60) | st.sampled_from([beat("node-one"), beat("node-two")]), ips), max_size=20
-    )
-)
-def test_whatever_is_heard_raises_nothing(arrived: list[tuple[bytes, str]]) -> None:
-    seen = Seen()
-    for data, ip in arrived:
-        seen.heard(data, (ip, 1), "multicast")
-    assert sorted(ip for one in seen.neighbours() for ip in one.ips) == sorted(seen.ips())
 
 
 def test_the_question_by_arp_is_the_probe_of_rfc_5227() -> None:
@@ -160,6 +89,43 @@ def test_rules_that_drop_are_found_in_iptables_rules() -> None:
         "iptables: -A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable",
     )
     assert iptables_drops("-P INPUT ACCEPT\n") == ()
+
+
+# --- what came during the look alone ---
+
+
+def test_what_the_beacon_left_unread_before_the_look_is_not_counted() -> None:
+    assert since(STATE, None).unread == 0
+    before = replace(STATE, over_rate=1000)
+    assert since(before, before).unread == 0
+    assert since(before, replace(before, over_rate=1007)) == replace(before, over_rate=1007, unread=7)
+    assert since(before, replace(before, pid=STATE.pid + 1, over_rate=1007)).unread == 0, "another one, begun meanwhile"
+
+
+@pytest.mark.parametrize(("over_rate", "unread"), [(1000, 0), (1007, 7)])
+def test_the_beacon_is_asked_before_the_look_and_after_it(machine: Machine, over_rate: int, unread: int) -> None:
+    machine.call("discover_all")
+    status = machine.status()
+    assert machine.command("stop").returncode == 0
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(machine.runtime_dir / "beacon.sock"))
+        listening.listen()
+        listening.settimeout(DEADLINE_S)
+
+        def tell() -> None:
+            for so_far in (1000, over_rate):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(json.dumps({**status, "lan": {"over_rate": so_far}}).encode() + b"\n")
+
+        telling = threading.Thread(target=tell)
+        telling.start()
+        report = json.loads(machine.command("doctor", "--json").stdout)
+        telling.join()
+    assert report["facts"]["beacon"]["unread"] == unread
+    floods = [one["what"] for one in report["findings"] if one["code"] == "flood"]
+    assert [what.partition(" in ")[0] for what in floods] == ["the beacon left 7 datagrams unread"] * bool(unread)
 
 
 # --- the command ---
@@ -258,7 +224,8 @@ def test_the_page_s_figures_are_those_of_the_code() -> None:
     everyone = len(look.ASK_AT_S), len(look.ASK_AT_S + look.ASK_AGAIN_AT_S)
     assert f"looks for {look.LOOK_S:.0f} s, for {look.LOOK_LIMIT_S:.0f} s while" in DOCUMENT.text
     assert f"{2 * everyone[0]} times on each interface, {2 * everyone[1]} times at most" in DOCUMENT.text
-    assert f"at most {len(look.ASK_ALONE_AT_S)} questions" in DOCUMENT.text
+    assert f"at most {len(look.ASK_ALONE_AT_S)} times" in DOCUMENT.text
+    assert f"{MOST_ALONE} nodes at a time, {MOST_AT_ONE_IP} of one IP" in DOCUMENT.text
     assert f"{look.MOST_BY_ARP} of the others" in DOCUMENT.text
     assert f"{len(look.ARP_OWN_AT_S)} ARP probes" in DOCUMENT.text
     asker = look.Asker(look._wires(Settings.from_environment({}))())

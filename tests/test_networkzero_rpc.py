@@ -41,7 +41,8 @@ class Door:
         if address == "slow":
             self.later.append(lambda: then("10.9.9.9:9"))
         else:
-            then({None: ":50000", "bad": None}.get(address, str(address)))  # type: ignore[call-overload]
+            known: dict[Text, str | None] = {None: ":50000", "bad": None}
+            then(known.get(address, str(address)))
 
     def send(self, *request: object, client: str = "c") -> None:
         self.rpc.receive((client.encode(),), json.dumps(request).encode())
@@ -133,6 +134,22 @@ def test_past_the_limit_a_discovery_does_not_wait(door: Door, monkeypatch: pytes
     for _ in range(3):
         door.send("discover", "x", 0.5)
     assert door.answers() == [None]
+
+
+def test_discoveries_that_were_answered_wait_no_more(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "MAX_NETWORKZERO_WAITING", 2)
+    for number in range(20):
+        door.send("discover", f"x{number}", 60)
+        door.send("advertise", f"x{number}", "a:1")
+    assert door.answers() == ["a:1"] * 40
+    assert door.rpc.waiting == 0
+    for _ in range(3):
+        door.send("discover", "absent", 60)
+    assert door.answers() == [None], "the third of those that wait"
+    assert len(door.rpc._ends) <= 2 * 2, "what is kept of the answered"
+    door.run_to(1060)
+    assert door.answers() == [None] * 2
+    assert door.rpc.due is None
 
 
 def test_a_slow_look_up_holds_up_nobody(door: Door) -> None:

@@ -355,10 +355,9 @@ def test_what_the_article_refuses_is_refused_with_a_reason_and_the_next_line_ser
 def test_a_heartbeat_in_lines_renews_and_of_an_unknown_key_is_not_found(shim: Shim, lines: Wire) -> None:
     key = fresh("beating")
     lines.register(key, "x", timeout=2)
-    registered = time.monotonic()
-    while time.monotonic() < registered + 2.3:
-        answer, asked, _ = timed(lambda: lines.ask(type="heartbeat", key=key))
-        assert answer == OK
+    for _ in range(25):
+        asked = time.monotonic()
+        assert lines.ask(type="heartbeat", key=key) == OK
         time.sleep(0.1)
     with shim.wire() as watcher:
         assert watcher.ask(type="watch", key=key)["services"]

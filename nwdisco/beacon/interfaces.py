@@ -5,9 +5,7 @@ from __future__ import annotations
 import socket
 from typing import NamedTuple
 
-import netifaces
-
-from ..addresses import interface_of_gateway, pick
+from ..addresses import interface_of_gateway, ipv4_addresses_of, pick
 
 LOOPBACK = "127."
 MOST = 16
@@ -25,17 +23,16 @@ class Interface(NamedTuple):
 def interfaces(only: tuple[str, ...] = ()) -> list[Interface]:
     """Those to use: the named ones, else all but loopback; loopback alone when there is no other."""
     found: list[Interface] = []
-    numbers = {name: number for number, name in socket.if_nameindex()}
-    for name in netifaces.interfaces():
-        if name not in numbers or (only and name not in only):
+    for number, name in socket.if_nameindex():  # not netifaces.interfaces(), which loses memory at each call
+        if only and name not in only:
             continue
-        for info in netifaces.ifaddresses(name).get(netifaces.AF_INET, ()):
+        for info in ipv4_addresses_of(name) or ():
             ip = info.get("addr")
             if ip:
                 broadcast = info.get("broadcast")
                 if ip.startswith(LOOPBACK):
                     broadcast = "127.255.255.255"
-                found.append(Interface(name, numbers[name], ip, broadcast))
+                found.append(Interface(name, number, ip, broadcast))
     outward = [interface for interface in found if not interface.ip.startswith(LOOPBACK)]
     return (found if only else outward or found)[:MOST]
 

@@ -1,4 +1,4 @@
-"""The diagnosis of a network: facts in, findings out. Nothing here looks at anything: nwdisco/doctor.py gathers the facts.
+"""The diagnosis of a network: facts in, findings out. Nothing here looks at anything: nwdisco/doctor gathers the facts.
 
 A finding is a row of the table in findings.py with the names and addresses filled in: what is wrong in plain
 words, and what to do about it. A network that is well has none.
@@ -80,7 +80,11 @@ class BeaconState:
     differs: tuple[tuple[str, str, str], ...] = ()
     """Settings that it was started with, and not those of here: which, there, here."""
     send_failed: int = 0
+    """Datagrams that it could not send since it began."""
     over_rate: int = 0
+    """Datagrams that it left unread since it began, because one machine sent too many ..."""
+    unread: int = 0
+    """... and those of them that came while the doctor looked."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,8 @@ def _beacon(facts: Facts) -> Iterator[Finding]:
         yield finding("beacon-differs", differences=differences)
     if beacon.send_failed:
         yield finding("beacon-could-not-send", count=beacon.send_failed)
-    if beacon.over_rate:
-        yield finding("flood", count=beacon.over_rate, port=facts.port)
+    if beacon.unread:
+        yield finding("flood", count=beacon.unread, looked_s=facts.looked_s, port=facts.port)
 
 
 def _own_firewall(facts: Facts) -> Iterator[Finding]:
@@ -227,9 +231,10 @@ def _neighbours(facts: Facts) -> Iterator[Finding]:
     dropped = {one.name for one in facts.interfaces if one.used and not everyone & set(one.came_back)}
     """Where a firewall here has been found already, which explains the rest."""
     apart = [one for one in there if one not in reached and dropped.isdisjoint(_names(_on_the_way_to(facts, one)))]
+    if len(there) >= BIG_ROOM_NODES:  # who has no adverts there does not answer what everyone is asked
+        apart = []
     asked_alone = [one for one in apart if one.answered]
-    silent = [one for one in apart if not one.answered] if len(there) < BIG_ROOM_NODES else []
-    """In a big room, who has no adverts does not answer what everyone is asked."""
+    silent = [one for one in apart if not one.answered]
     if asked_alone:
         network = _network(facts, asked_alone[0])
         yield finding("not-reached", who=_who(asked_alone), network=network, hint=_hint(facts))

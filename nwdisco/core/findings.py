@@ -82,7 +82,7 @@ KINDS: Final = {
     ),
     "flood": Kind(
         WARNING,
-        "the beacon left {count} datagrams unread: somebody sends more than a beacon reads of one machine",
+        "the beacon left {count} datagrams unread in {looked_s:.0f} s: somebody sends more than a beacon reads of one machine",
         "find the machine (`tcpdump -n udp port {port}`) and end the program that floods the network",
     ),
     "cannot-send": Kind(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf, isfinite
 from typing import Any
@@ -113,6 +113,7 @@ class Rpc:
         """Of each advert here, by name: what NetworkZero is to be told."""
         self._waiting: dict[str | None, list[_Wait]] = {}
         self._ends: list[tuple[float, int, _Wait]] = []
+        """When each of them ends, the next first; and some that were answered before, up to twice as many as may wait."""
         self._order = count()
         self._noted: set[str] = set()
         # By a table: isinstance is slow on msgspec's classes.
@@ -263,9 +264,12 @@ class Rpc:
     def _wait(self, client: Client, name: str | None, wait_for_s: float | None) -> None:
         wait_s = config.NETWORKZERO_WAIT_S if wait_for_s is None else min(wait_for_s, config.NETWORKZERO_WAIT_S)
         wait = _Wait(client, name, self._clock() + wait_s)
-        if not wait_s > 0 or len(self._ends) >= config.MAX_NETWORKZERO_WAITING:
+        if not wait_s > 0 or self.waiting >= config.MAX_NETWORKZERO_WAITING:
             self._found(wait)
             return
+        if len(self._ends) >= 2 * config.MAX_NETWORKZERO_WAITING:
+            self._ends = [end for end in self._ends if not end[2].answered]
+            heapify(self._ends)
         self._waiting.setdefault(name, []).append(wait)
         heappush(self._ends, (wait.until, next(self._order), wait))
 

@@ -69,6 +69,10 @@ def examine(settings: Settings) -> Report:
         look.run()
     finally:
         look.close()
+    state, trouble = told.state, told.trouble
+    if state is not None:
+        later = local_beacon.ask(settings)
+        state, trouble = local_beacon.since(state, later.state), later.trouble
     facts = Facts(
         port=settings.port,
         group=settings.group,
@@ -77,8 +81,8 @@ def examine(settings: Settings) -> Report:
         named=settings.interfaces,
         interfaces=look.interfaces(),
         port_refused=look.port_refused,
-        beacon=told.state,
-        beacon_trouble=told.trouble,
+        beacon=state,
+        beacon_trouble=trouble,
         neighbours=look.seen.neighbours(),
         outsiders=look.seen.outsiders(),
         doubles=look.doubles(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from ..beacon.runtime import Runtime
@@ -52,6 +53,13 @@ def ask(settings: Settings) -> Told:
         nodes.append((node["node"], (ip, int(port))))
     lately = [Outsider(one["reason"], one["ip"]) for one in status["strangers"] if one["heard_s_ago"] < LATELY_S]
     return Told(_state(status, settings), tuple(nodes), tuple(lately))
+
+
+def since(before: BeaconState, after: BeaconState | None) -> BeaconState:
+    """What a beacon told after the look, with what came between; what it told before, if it has ended."""
+    if after is None or after.pid != before.pid:
+        return before
+    return replace(after, unread=after.over_rate - before.over_rate)
 
 
 def _state(status: dict[str, Any], settings: Settings) -> BeaconState:

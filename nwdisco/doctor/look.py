@@ -43,7 +43,7 @@ ASK_AT_S: Final = (0.0, 0.4)
 ASK_AGAIN_AT_S: Final = (0.9, 1.6, 3.1, 3.7, 4.5)
 """Only while something is missing."""
 ASK_ALONE_AT_S: Final = (1.9, 2.2, 2.6, 3.3, 3.6, 4.1, 5.0)
-"""Each node that has not answered what everyone was asked."""
+"""Those who have answered nothing."""
 ARP_OWN_AT_S: Final = (0.1, 0.9, 1.7)
 ARP_OTHERS_AT_S: Final = (2.0, 2.5)
 MOST_BY_ARP: Final = 64
@@ -196,7 +196,8 @@ class Look:
 
     def _ask_alone(self) -> None:
         asker = self._askers[UNICAST]
-        for address in self.seen.silent():
+        question_bytes = len(asker.question(config.WHO_PADDING_BYTES))
+        for address in self.seen.to_ask(question_bytes):
             with suppress(OSError):  # no answer will say as much
                 asker.end.sendto(asker.question(config.WHO_PADDING_BYTES), address)
 

@@ -11,8 +11,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Final
 
-import netifaces
-
+from ..addresses import ipv4_addresses_of
 from ..beacon.interfaces import LOOPBACK
 from ..beacon.interfaces import interfaces as used_interfaces
 from ..core.diagnosis import Interface
@@ -35,7 +34,9 @@ def interfaces(settings: Settings) -> tuple[Interface, ...]:
         flags = int(_system(name, "flags", "0x1"), 16)
         up = bool(flags & IFF_UP)
         link = up and (_system(name, "carrier", "1") == "1" or (SYSTEM / name / "bridge").exists())
-        given = netifaces.ifaddresses(name).get(netifaces.AF_INET, ())
+        given = ipv4_addresses_of(name)
+        if given is None:  # it vanished since it was listed
+            continue
         addresses = [info for info in given if info.get("addr")]
         loopback = bool(flags & IFF_LOOPBACK) or any(info["addr"].startswith(LOOPBACK) for info in addresses)
         for info in addresses or ({"addr": ""},):

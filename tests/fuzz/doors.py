@@ -125,7 +125,7 @@ class ShimPort(Door):
         self.door.shim = Shim(self.directory, lambda: "10.0.0.1", lambda: f"uuid-{next(numbers)}")
 
     def connect(self) -> Pipe:
-        return Pipe(self.clock, self.door.connection(), config.MAX_SHIM_MESSAGE)
+        return Pipe(self.clock, self.door.connection(from_here=True), config.MAX_SHIM_MESSAGE)
 
     def check(self) -> None:
         registrations = self.door.shim.registrations

@@ -31,7 +31,7 @@ _REST = " node-two 000000000007 "
 SEALED = (
     *(
         f"\0{_REST}{body}".encode()
-        for body in ('d["beat","node-two",10000,0,0]', "cabcdefgh        ", "rabcdefghstuvwxyz")
+        for body in ('d["beat","node-two",10000,0,0]', "cabcdefghnode-own", "rabcdefghstuvwxyz")
     ),
     f"\xff{_REST}d".encode("latin-1"),
     b"\0nw1#" + b"A" * 16 + f"{_REST}d[]".encode(),

@@ -39,9 +39,13 @@ class ShimDoor:
         self.most = most
         self.settled = False
         """Whether the LAN's adverts are known."""
-        self.when_settled = when_settled
+        self._when_settled = when_settled
         self.shim = Shim(directory, own_ip, lambda: str(uuid.uuid4()))
         self.clients: set[Client] = set()
+        self.strangers: set[Client] = set()
+        """Of these, those of other machines that have not shown the token; where there is none, all of them."""
+        self.too_many: set[Client] = set()
+        """Of these, those for whom there was no room: they are told so, and are neither served nor counted."""
         self.watching: dict[Wanted, set[Client]] = {}
         self.counters: Counter[str] = Counter()
         """What was refused, by reason."""
@@ -55,14 +59,24 @@ class ShimDoor:
         self._looks = False
         """At its clients, once in a while: when it has some."""
         directory.on_event.append(self._on_event)
-        when_settled(self._has_settled)
+        self.when_settled(lambda: None)
 
     def connection(self, from_here: bool = False) -> Client:
         """A client has connected, from this machine or from another."""
         if not self._looks:
             self._looks = True
             self.loop.call_later(LOOK_EVERY_S, self._look_at_clients)
-        return Client(self, None if from_here or self._token is None else Gate(self._token))
+        return Client(self, from_here, None if from_here or self._token is None else Gate(self._token))
+
+    def why_full(self, for_stranger: bool) -> str:
+        """Why one more client cannot be served; empty where it can. Strangers leave room for others."""
+        if len(self.clients) - len(self.too_many) >= self.most:
+            return f"{self.most} clients are connected, no more can be"
+        most = max(1, int(self.most * config.SHIM_STRANGERS_SHARE))
+        if for_stranger and len(self.strangers) >= most:
+            without = " without the token" if self._token is not None else ""
+            return f"{most} clients of other machines{without} are connected, no more can be"
+        return ""
 
     def close(self) -> None:
         for client in tuple(self.clients):
@@ -106,8 +120,14 @@ class ShimDoor:
         else:
             self.plan_expiry()
 
-    def _has_settled(self) -> None:
-        self.settled = True
+    def when_settled(self, action: Callable[[], None]) -> None:
+        """Whichever is called back first, it is true for all: the callbacks do not come in one moment."""
+
+        def settled() -> None:
+            self.settled = True
+            action()
+
+        self._when_settled(settled)
 
     def in_turn(self, action: Callable[[], None]) -> None:
         """What takes long: one such thing, then everybody else has their turn, then the next."""

@@ -38,15 +38,16 @@ class Transport(Protocol):
 
 
 class Client:
-    def __init__(self, door: ShimDoor, gate: Gate | None = None) -> None:
+    def __init__(self, door: ShimDoor, from_here: bool, gate: Gate | None = None) -> None:
         """`gate` is for one who has to show a token."""
         self._door = door
+        self._from_here = from_here
         self._gate = gate
         self._loop = door.loop
         self._shim = door.shim
         self._dialect: Lines | Framed | None = None
         """Its first byte tells."""
-        self._since = door.loop.time()
+        self._began_at = self._since = door.loop.time()
         """When what it does now began: a message, a pause, the taking of an answer, the end."""
         self._waits = False
         """A request is answered later."""
@@ -54,8 +55,8 @@ class Client:
         """The client does not take its answers: no more is read before it does."""
         self._ended = False
         """Nothing more is heeded; what was answered may still be on its way."""
-        self._unwelcome = False
-        """One connection too many: it is told so, in its own dialect."""
+        self._unwelcome = ""
+        """Why it is one connection too many: it is told so, in its own dialect."""
         self._watches: Wanted | None = None
         self._sent_late = 0
         """How much had gone out when it was last looked at."""
@@ -65,17 +66,25 @@ class Client:
     def unsent(self) -> int:
         return self._transport.get_write_buffer_size()
 
+    @property
+    def _has_to_show_token(self) -> bool:
+        """Still: who has shown it is no stranger."""
+        return self._gate is not None and self in self._door.strangers
+
     # --- what the loop calls ---
 
     def connection_made(self, transport: Transport) -> None:
         self._transport = transport
-        others = len(self._door.clients)
-        self._door.clients.add(self)
-        if others >= self._door.most:
-            self._door.counters["over_limit"] += 1
-            self._unwelcome = True
-            if others >= self._door.most + config.SHIM_WAITING_ROOM:
+        door = self._door
+        self._unwelcome = door.why_full(for_stranger=not self._from_here)
+        door.clients.add(self)
+        if self._unwelcome:
+            door.counters["over_limit"] += 1
+            door.too_many.add(self)
+            if len(door.too_many) > config.SHIM_WAITING_ROOM:
                 self.abort()
+        elif not self._from_here:
+            door.strangers.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
@@ -87,7 +96,7 @@ class Client:
             self._since = now
         self._dialect.feed(data)
         if self._unwelcome:
-            self._end(Refused("over_limit", f"{self._door.most} clients are connected, no more can be"))
+            self._end(Refused("over_limit", self._unwelcome))
         else:
             self._serve_on(now)
 
@@ -109,7 +118,8 @@ class Client:
 
     def connection_lost(self) -> None:
         self._ended = True
-        self._door.clients.discard(self)
+        for clients in (self._door.clients, self._door.strangers, self._door.too_many):
+            clients.discard(self)
         self._watch_no_more()
 
     # --- requests ---
@@ -130,6 +140,8 @@ class Client:
                 request = dialect.next()
                 if request is None:
                     return
+                if self._gate is not None:
+                    self._door.strangers.discard(self)
                 self._since = now
                 self._serve(request, now)
             except Broken as broken:
@@ -279,8 +291,11 @@ class Client:
         elif self._waits:
             return
         elif self._dialect is None:
-            if spent_s > (config.SHIM_LINGER_S if self._unwelcome else config.SHIM_IDLE_S):
+            if spent_s > self._silence_s:
                 self.abort()
+        elif self._has_to_show_token and now - self._began_at > config.SHIM_MESSAGE_S:
+            why = f"no request with the token came within {config.SHIM_MESSAGE_S:g} s of the connection's beginning"
+            self._end(Refused("timeout", why))
         elif self._dialect.rest:
             if spent_s > config.SHIM_MESSAGE_S:
                 self._end(
@@ -288,6 +303,13 @@ class Client:
                 )
         elif self._watches is None and spent_s > config.SHIM_IDLE_S:
             self._end(Refused("timeout", f"nothing was asked for {config.SHIM_IDLE_S:g} s: connect again"))
+
+    @property
+    def _silence_s(self) -> float:
+        """How long it may say nothing at all."""
+        if self._unwelcome:
+            return config.SHIM_LINGER_S
+        return config.SHIM_MESSAGE_S if self._has_to_show_token else config.SHIM_IDLE_S
 
     def abort(self) -> None:
         self._ended = True
