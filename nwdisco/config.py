@@ -72,6 +72,9 @@ MOVE_ASKS_S: Final = (0.0, 0.08, 0.16, 0.24, 0.32)
 """A node that says at another address that it has moved is asked at the old one, so often ..."""
 MOVE_S: Final = 0.4
 """... and has moved when it has not answered there after so long. Shorter: who pretends to be it on a lossy network may win."""
+MOVES_PER_S: Final = 20.0
+"""Claims of moves that are looked into, a second's worth at once. Lower: who makes them up gets fewer questions asked; higher: of
+a whole room that moves, more are found at once, and not MOVE_AFTER_S later."""
 SAME_QUESTION_S: Final = 0.02
 """A newcomer's question within so long of the last one is its other copy, by broadcast after multicast."""
 ANSWER_AT_ONCE_NODES: Final = 16
@@ -100,14 +103,16 @@ MAX_ADVERTS_PER_MACHINE: Final = 40_000
 """Of all nodes at one IP address together. More: one machine can fill more of the directory."""
 MAX_ADVERTS: Final = 200_000
 MAX_PENDING_CHANGES: Final = 4096
-"""Changes kept although one before them is missing, over all nodes (1.4 kB each)."""
+"""Changes kept although one before them is missing, over all nodes (1.7 kB each). Those at one IP address have no more than
+are left. Fewer: large directories are read more slowly where datagrams get lost."""
 MAX_CONTACTS: Final = 8192
 """Addresses whose proof is remembered; the one known longest that is no node's goes first."""
 MAX_TOMBSTONES: Final = 1000
 """Removed names that a node still tells of. Fewer: a node that missed more removals fetches everything."""
 ANSWER_PARTS: Final = 32
-"""Datagrams of an answer sent at once, then every ANSWER_GAP_S again: 4.5 MB/s. More overruns receivers."""
+"""Datagrams of all answers sent at once, then every ANSWER_GAP_S again: 4.5 MB/s. More overruns receivers."""
 ANSWER_GAP_S: Final = 0.01
+"""Longer: large directories are read more slowly, and so is what a room asks for when all of it starts at once."""
 CHANGES_PER_S: Final = 200.0
 """Changes told at once; past it they are gathered for CHANGE_GATHER_S into one datagram."""
 CHANGE_GATHER_S: Final = 0.005
@@ -127,10 +132,11 @@ MAX_SECRET_FILE: Final = 4096
 MIN_SECRET: Final = 8
 """Characters. Shorter ones are guessed by whoever records a datagram."""
 CHALLENGES_PER_S: Final = 500.0
-"""Challenges and answers to them of one beacon. Lower: a flood of recorded datagrams makes less traffic; higher: new nodes get
-through one."""
+"""Of one beacon: challenges to new nodes, to nodes that were silent, and answers to challenges, each. Lower: a flood of recorded
+datagrams makes less traffic; higher: new nodes get through one sooner."""
 CHALLENGE_AGAIN_S: Final = 0.1
-"""A node is asked to prove itself so often at most."""
+"""A node is asked to prove itself so often at most (at each IP that it seems to be at). Shorter: lost challenges are made good
+sooner, more traffic for who says much before it has proved itself."""
 SESSION_SILENT_S: Final = 5.0
 """A node that was silent for so long proves itself again. Longer: who holds datagrams back can use them for longer."""
 SESSION_S: Final = 60.0
@@ -161,7 +167,8 @@ there before it heartbeats still comes in time."""
 SHIM_LATE_LOOK_S: Final = 0.01
 """A query that waits for a late heartbeat looks so often whether it has come."""
 SHIM_MESSAGE_S: Final = 10.0
-"""From a message's first byte to its last. Shorter: slow clients are cut off; longer: they hold a connection for longer."""
+"""From a message's first byte to its last; and from a connection's beginning to its first request with the token, where it needs
+that. Shorter: slow clients are cut off; longer: they hold a connection for longer."""
 SHIM_IDLE_S: Final = 300.0
 """A connection without any message (a watch needs none) is ended after so long."""
 SHIM_STALL_S: Final = 30.0
@@ -183,6 +190,9 @@ MAX_SHIM_REMEMBERED: Final = 8_000_000
 SHIM_EXPIRE_AT_ONCE: Final = 200
 """Leases that are ended before everybody has their turn."""
 MAX_SHIM_CONNECTIONS: Final = 2048
+SHIM_STRANGERS_SHARE: Final = 0.5
+"""The part of these that clients of other machines may have, all together, before they have shown the token (without a secret:
+ever). More: who fills it leaves less room for this machine's own clients; less: fewer newcomers at once."""
 SHIM_WAITING_ROOM: Final = 64
 """Connections past the limit that are still told why they are refused; any more are closed without a word."""
 MAX_SHIM_HEADER: Final = 2048

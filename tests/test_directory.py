@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nwdisco import config
 from nwdisco.core.advert import Advert
-from nwdisco.core.directory import BULK, Directory, Event
+from nwdisco.core.directory import Directory, Event
 
 US = "node-own"
 NAMES = ["a", "a/b", "a/b/c", "a/c", "ab", "b", "b/a", "é/x"]
@@ -35,12 +35,13 @@ def advert(
 
 
 class DirectoryAndModel(RuleBasedStateMachine):
-    """`held` is the model: every advert by its holder and name."""
+    """`held` is the model: every advert by its holder and name; `ended`: those that are still to be dropped."""
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Directory(US)
         self.held: dict[tuple[str, str], Advert] = {}
+        self.ended: dict[tuple[str, str], Advert] = {}
         self.heard_at: dict[str, float] = {}
         self.now = 0.0
         self.replayed: dict[str, Advert] = {}
@@ -64,10 +65,12 @@ class DirectoryAndModel(RuleBasedStateMachine):
         else:
             self.own[name] = own
 
-    def drop(self, gone: Iterable[tuple[str, str]]) -> None:
+    def take_off(self, gone: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Advert]:
+        taken = {}
         for key in list(gone):
-            del self.held[key]
+            taken[key] = self.held.pop(key)
             self.forget_silence(key[0])
+        return taken
 
     def forget_silence(self, holder: str) -> None:
         if not any(other == holder for other, _ in self.held):
@@ -84,6 +87,7 @@ class DirectoryAndModel(RuleBasedStateMachine):
         made = advert(name, node, node, port, ttl_s, self.now, rank)
         assert self.directory.put(made, self.now)
         self.held[node, name] = made
+        self.ended.pop((node, name), None)
         self.heard_at.setdefault(node, self.now)
         for holder in ("program1", "program2"):  # an own advert that was made later may have been raised over it
             mine = next((a for a in self.directory.held_by(holder) if a.name == name), None)
@@ -94,12 +98,25 @@ class DirectoryAndModel(RuleBasedStateMachine):
     @rule(name=names, holder=programs | nodes)
     def remove(self, name: str, holder: str) -> None:
         assert self.directory.remove(holder, name) == ((holder, name) in self.held)
-        self.drop(key for key in self.held if key == (holder, name))
+        self.take_off(key for key in self.held if key == (holder, name))
 
     @rule(holder=programs | nodes)
     def remove_all(self, holder: str) -> None:
         self.directory.remove_all(holder)
-        self.drop(key for key in self.held if key[0] == holder)
+        self.take_off(key for key in self.held if key[0] == holder)
+
+    @rule(node=nodes)
+    def end(self, node: str) -> None:
+        self.directory.end(node)
+        self.ended |= self.take_off(key for key in self.held if key[0] == node)
+
+    @rule(most=st.integers(0, 3))
+    def drop(self, most: int) -> None:
+        before = len(self.directory)
+        self.directory.drop(most)
+        assert before - len(self.directory) == min(most, len(self.ended))
+        there = {(advert.holder, advert.name) for name in NAMES for advert in self.directory._contenders(name)}
+        self.ended = {key: advert for key, advert in self.ended.items() if key in there}
 
     @rule(node=nodes)
     def renew(self, node: str) -> None:
@@ -107,23 +124,24 @@ class DirectoryAndModel(RuleBasedStateMachine):
         if node in self.heard_at:
             self.heard_at[node] = self.now
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 4.0, 20.0]), holder=nodes | programs)
+    @rule(seconds=st.sampled_from([0.5, 1.0, 4.0, 20.0]), holder=nodes)
     def time_passes(self, seconds: float, holder: str) -> None:
         self.now += seconds
         silence_s = self.now - self.heard_at.get(holder, self.now)
         gone = [key for key, held in self.held.items() if key[0] == holder and 0 < held.ttl_s <= silence_s]
         assert self.directory.expire(holder, self.now) == bool(gone)
-        self.drop(gone)
+        self.ended |= self.take_off(gone)
 
     @invariant()
     def the_highest_of_each_name_is_visible(self) -> None:
         best: dict[str, Advert] = {}
-        for held in self.held.values():
+        for held in (*self.held.values(), *self.ended.values()):
             if held.name not in best or held.order > best[held.name].order:
                 best[held.name] = held
         assert self.directory.all() == [best[name] for name in sorted(best)]
         assert all(self.directory.get(name) == best.get(name) for name in NAMES)
-        assert len(self.directory) == len(self.held)
+        assert len(self.directory) == len(self.held) + len(self.ended)
+        assert self.directory.has_ended == bool(self.ended)
 
     @invariant()
     def the_events_replayed_are_what_is_visible(self) -> None:
@@ -156,9 +174,9 @@ TestDirectoryAndModel = DirectoryAndModel.TestCase
 TestDirectoryAndModel.settings = settings(max_examples=60, stateful_step_count=40)
 
 
-def test_within_a_bulk_removal_a_subscriber_sees_only_what_is_still_there() -> None:
+def test_within_the_end_of_a_lease_a_subscriber_sees_only_what_is_still_there() -> None:
     directory = Directory(US)
-    count = BULK + 100
+    count = 600
     for number in range(count):
         directory.put(advert(f"lamp/{number:04}"))
         directory.put(advert(f"room/{number:04}", "program2"))
@@ -167,6 +185,7 @@ def test_within_a_bulk_removal_a_subscriber_sees_only_what_is_still_there() -> N
     def look(event: Event) -> None:
         left.append(event.advert.name)
         assert event.advert.name not in [a.name for a in directory.group("lamp")]
+        assert directory.count("lamp/") == count - len(left)
         if len(left) in (1, count):
             assert len(directory.all()) == 2 * count - len(left)
             assert len(directory.group("room")) == count
@@ -177,18 +196,61 @@ def test_within_a_bulk_removal_a_subscriber_sees_only_what_is_still_there() -> N
     assert [a.name for a in directory.all()] == [f"room/{number:04}" for number in range(count)]
 
 
-def test_what_a_subscriber_puts_back_within_a_bulk_removal_is_there_once_and_in_order() -> None:
+def test_what_a_subscriber_puts_back_within_the_end_of_a_lease_is_there_once_and_in_order() -> None:
     directory = Directory(US)
-    for number in range(BULK):
+    for number in range(600):
         directory.put(advert(f"{number:04}"))
-    directory.on_event.append(
-        lambda event: directory.put(advert(event.advert.name, "heir")) if event.kind == "left" else None
-    )
+
+    def put_back(event: Event) -> None:
+        if event.kind == "left":
+            directory.put(advert(event.advert.name, "heir"))
+
+    directory.on_event.append(put_back)
     directory.remove_all("program1")
-    assert [a.name for a in directory.all()] == [f"{number:04}" for number in range(BULK)]
+    assert [a.name for a in directory.all()] == [f"{number:04}" for number in range(600)]
     directory.on_event.clear()
     directory.remove_all("heir")
     assert directory.all() == []
+
+
+def test_what_ended_is_on_no_lease_any_more_and_is_listed_until_it_is_dropped() -> None:
+    directory = Directory(US)
+    for name in "abcd":
+        directory.put(advert(name, "node-one", "node-one", ttl_s=1.0), 0.0)
+    directory.end("node-one")
+    assert directory.count_held_by("node-one") == 0
+    assert directory.lives_of("node-one") == (config.TTL_S, config.TTL_S)
+    assert len(directory.all()) == 4
+    directory.drop(3)
+    assert len(directory.all()) == 1
+    directory.drop(3)
+    assert directory.all() == []
+    assert not directory.has_ended
+
+
+def test_an_advert_that_is_back_before_it_was_dropped_stands_and_nobody_hears_that_it_had_left() -> None:
+    directory = Directory(US)
+    directory.put(advert("a", "node-one", "node-one", rank=7), 0.0)
+    heard: list[Event] = []
+    directory.on_event.append(heard.append)
+    directory.end("node-one")
+    directory.put(advert("a", "node-one", "node-one"), 1.0)
+    directory.drop(10)
+    assert heard == []
+    assert [a.rank for a in directory.all()] == [0]
+    assert directory.count_held_by("node-one") == 1
+
+
+def test_a_full_directory_takes_back_what_was_not_dropped_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "MAX_ADVERTS", 2)
+    directory = Directory(US)
+    directory.put(advert("a", "node-one", "node-one"), 0.0)
+    directory.put(advert("b", "node-one", "node-one"), 0.0)
+    directory.end("node-one")
+    assert not directory.put(advert("c", "node-one", "node-one"), 1.0)
+    assert directory.put(advert("a", "node-one", "node-one"), 1.0)
+    directory.drop(10)
+    assert [a.name for a in directory.all()] == ["a"]
 
 
 def test_a_full_directory_takes_nothing_new_but_lets_what_it_holds_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nwdisco import config
-from nwdisco.core.datagrams import Beat, Bye, Change, Entry, Key, Message, Who
+from nwdisco.core.datagrams import Ask, Beat, Bye, Change, Entry, Key, Message, Who
 from tests.test_lan import COOKIE, PEER, Node, tell
 
 LIAR = ("10.0.0.66", 666)
@@ -68,6 +68,31 @@ def test_a_node_that_does_not_answer_where_it_was_has_moved(believer: Node) -> N
     believer.wait(0.5)
     believer.hear(Change("node-two", 20_001, 7, 0, 1, 2, [Entry("b", 2, ":80")]), LIAR)
     assert listed(believer) == [("a", f"{LIAR[0]}:80"), ("b", f"{LIAR[0]}:80")]
+
+
+def test_who_is_heard_first_in_a_nodes_name_hides_it_for_as_long_as_it_speaks_and_little_longer() -> None:
+    """As docs/security.md says. Nothing tells the two apart without a secret."""
+    node = Node()
+
+    def speak(seconds: float, liar_too: bool) -> bool:
+        """Both beat each second, and answer what they are asked; whether the true one's advert is seen at the end."""
+        for _ in range(round(seconds)):
+            if liar_too:
+                node.hear(Beat("node-two", 20_000 + int(node.now), 0, 0), LIAR)
+            node.hear(Beat("node-two", 10_000 + int(node.now), 1, 1))
+            for source in (LIAR, PEER) if liar_too else (PEER,):
+                for message in node.wait(0.5, source):
+                    if isinstance(message, Who):
+                        node.hear(Key(message.nonce, COOKIE), source, direct=True)
+                    elif isinstance(message, Ask) and source == PEER:
+                        node.hear(tell("node-two", 10_000 + int(node.now), 0, "a"))
+            node.wait(0.0 if liar_too else 0.5)
+        return listed(node) == [("a", f"{PEER[0]}:80")]
+
+    assert not speak(20, liar_too=True)
+    assert node.lan.counters["elsewhere"] == 20
+    assert speak(6, liar_too=False)
+    assert speak(20, liar_too=True), "and who knows it goes on seeing it"
 
 
 def test_one_machine_has_no_more_adverts_than_it_may_however_many_nodes_it_has(monkeypatch: pytest.MonkeyPatch) -> None:

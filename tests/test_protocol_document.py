@@ -31,7 +31,7 @@ DOCUMENT = Document("protocol.md")
 TEXT, BLOCKS, _table_rows = DOCUMENT.text, DOCUMENT.blocks, DOCUMENT.table_rows
 HOMES = (config, lan, telling, contacts, peers, datagrams, directory, sources)
 """Where a constant of the document may live, the first that has it."""
-NOT_OF_THE_PROTOCOL = {"BULK", "FOREVER", "SETTINGS", "TYPE_CHECKING", "VERSION"}
+NOT_OF_THE_PROTOCOL = {"FOREVER", "SETTINGS", "TYPE_CHECKING", "VERSION"}
 """What only this implementation knows."""
 NODE, OTHER = "kX3v_9Qa", "b1Tq-0Ze"
 IP = "192.168.1.7"

@@ -103,9 +103,10 @@ def test_sealed_datagrams_are_made_byte_by_byte_as_the_document_shows_them(room:
     shown = [line for block in blocks for line in block.lines]
     _, challenge, response, _ = shown
     nonce, own_nonce = challenge[-16:-8], response[-8:]
+    asked = NODE.encode()
     assert shown == [
         _sealed(room, NODE, 412, b"d", BEAT.removeprefix(b"nw1")),
-        _sealed(room, OTHER, 233, b"c", nonce + b" " * 8),
+        _sealed(room, OTHER, 233, b"c", nonce + asked),
         _sealed(room, NODE, 413, b"r", nonce + own_nonce),
         _sealed(room, OTHER, 234, b"r", own_nonce + b" " * 8),
     ]
@@ -122,11 +123,13 @@ def test_a_beacon_takes_what_is_sealed_by_the_document_alone() -> None:
     [(challenge, to)] = beacon.outbox
     nonce, empty = challenge[-16:-8], b" " * 8
     assert to == A
-    assert challenge == _sealed("3b", OTHER, 1, b"c", nonce + empty)
+    assert challenge == _sealed("3b", OTHER, 1, b"c", nonce + NODE.encode())
     beacon.outbox.clear()
-    assert beacon.open(_sealed("3b", NODE, 2, b"c", b"01234567" + empty), A, 0.0) is None
+    assert beacon.open(_sealed("3b", NODE, 2, b"c", b"01234567" + b"somebody"), A, 0.0) is None
+    assert not beacon.outbox, "it names another"
+    assert beacon.open(_sealed("3b", NODE, 2, b"c", b"01234567" + OTHER.encode()), A, 0.0) is None
     answers = [data for data, _ in beacon.outbox]
-    assert answers == [_sealed("3b", OTHER, 2, b"r", b"01234567" + empty)], "the last challenge stands"
+    assert answers == [_sealed("3b", OTHER, 2, b"r", b"01234567" + empty)], "challenged there just now"
     assert beacon.open(_sealed("3b", NODE, 3, b"r", nonce + empty), A, 0.0) is None
     assert beacon.open(_sealed("3b", NODE, 4, b"d", beat), A, 0.0) == b"nw1" + beat
     assert beacon.open(_sealed("3b", NODE, 4, b"d", beat), A, 0.0) is None, "once"

@@ -15,7 +15,7 @@ import pytest
 from nwdisco import config
 from nwdisco.core import contacts, datagrams, lan, peers, secret, sources, telling
 from nwdisco.core.contacts import Address
-from nwdisco.core.sealed import CHALLENGE, DATA, NO_NONCE, RESPONSE, SealedWire
+from nwdisco.core.sealed import CHALLENGE, DATA, MAX_ASKED, NO_NONCE, RESPONSE, SealedWire
 from nwdisco.core.secret import lan_key
 from nwdisco.core.wire import Stranger
 from tests.documents import Document
@@ -93,6 +93,8 @@ def test_figures_in_the_text_are_the_ones_in_the_code() -> None:
     worth_s = config.SESSION_S + config.SESSION_SILENT_S
     assert f"{worth_s + config.SESSION_SILENT_S:g} s at the most" in text
     assert f"taken for {config.SESSION_SILENT_S:g} s, and what it proves is worth no more than {worth_s:g} s" in text
+    assert f"each of {MAX_ASKED} IPs" in text
+    assert f"from {MAX_ASKED} other IPs" in text
     assert config.MAX_ADVERTS == 10 * config.MAX_ADVERTS_PER_NODE
     assert config.MAX_NODES_PER_MACHINE > 10
 
@@ -111,6 +113,16 @@ def test_every_limit_of_the_code_is_on_the_page() -> None:
 
 
 # --- what somebody without the secret can do with what they recorded ---
+
+
+def test_who_is_faster_than_the_network_is_challenged_beside_the_node_but_with_forged_sources_in_its_place() -> None:
+    for copiers in (1, MAX_ASKED - 1, MAX_ASKED):
+        a, b = wire("node0001"), wire("node0002")
+        said_by_a = a.seal(BEAT)
+        for number in range(copiers):
+            b.open(said_by_a, (f"10.0.0.{66 + number}", 6), 0.0)
+        b.open(said_by_a, A, 0.0)
+        assert (A in [to for _, to in b.outbox]) == (copiers < MAX_ASKED)
 
 
 def test_a_response_that_was_held_back_is_worth_nothing_and_so_is_what_followed_it() -> None:
@@ -139,7 +151,7 @@ def test_a_node_that_has_gone_seems_to_be_there_for_70_s_at_the_most() -> None:
 def test_a_challenge_is_answered_once_however_often_it_is_sent() -> None:
     a, b = wire("node0001"), wire("node0002")
     meet(a, b)
-    challenge = a._sealed(CHALLENGE, b"1234567812345678")
+    challenge = a._sealed(CHALLENGE, b"12345678node0002")
     for tick in range(5000):
         b.open(challenge, A, tick * 0.001)
     assert len(said(b)) == 1
@@ -151,7 +163,7 @@ def test_what_somebody_replays_keeps_no_known_node_from_proving_itself_again() -
     a, b = wire("node0001"), wire("node0002")
     meet(a, b)
     gone = [wire(f"gone{number:04}") for number in range(3000)]
-    recorded = [one.seal(BEAT) for one in gone] + [one._sealed(CHALLENGE, b"1234567812345678") for one in gone]
+    recorded = [one.seal(BEAT) for one in gone] + [one._sealed(CHALLENGE, b"12345678node0002") for one in gone]
     for tick in range(140):
         now = tick * 0.5
         for data in recorded:
@@ -167,14 +179,16 @@ def test_what_somebody_replays_keeps_no_known_node_from_proving_itself_again() -
             b.open(data, A, now)
 
 
-def test_a_node_that_replays_are_sent_to_still_answers_who_challenges_it() -> None:
+def test_a_node_that_replays_are_sent_to_still_answers_who_challenges_it_and_challenges_it_in_turn() -> None:
     a, b = wire("node0001"), wire("node0002")
     gone = [wire(f"gone{number:04}") for number in range(3000)]
     for one in gone:
         b.open(one.seal(BEAT), ("10.0.0.66", 6), 0.0)
     said(b)
-    b.open(a._sealed(CHALLENGE, b"1234567812345678"), A, 0.0)
-    assert [data[-17:] for data in said(b)] == [RESPONSE + b"12345678" + NO_NONCE]
+    b.open(a._sealed(CHALLENGE, b"12345678node0002"), A, 0.0)
+    [response] = said(b)
+    assert response[-17:-8] == RESPONSE + b"12345678"
+    assert response[-8:] != NO_NONCE
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Everything that happens is a put, a renew, a remove or an expiry. A lease belongs to a holder: a program's connection
 (it lasts until it closes) or a node of the LAN (it lasts as long as the node is heard; each advert outlives that by
-its own time to live). Of several adverts of one name, the one advertised last is visible.
+its own time to live). Of several adverts of one name, the one advertised last is visible. The lease of a node may hold
+20,000 adverts: when they end, they leave it at once, and are dropped a few at a time by whoever calls `drop`.
 
 Promises: `discover` costs the same whatever the size; a group costs its own size; subscribers hear of every change
 of what is visible, once, in order. It knows no socket and no clock: times are handed in.
@@ -10,7 +11,6 @@ of what is visible, once, in order. It knows no socket and no clock: times are h
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
@@ -18,11 +18,10 @@ import msgspec
 
 from .. import config
 from .advert import Advert
+from .sorted_names import SortedNames
 
 Kind = Literal["joined", "changed", "left"]
 MAX_RANK = 2**31
-BULK = 500
-"""From so many removals on, the sorted names are rebuilt once rather than mended name by name."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -59,6 +58,13 @@ class _Lease:
             self._lives = None
         return advert
 
+    def pop_past(self, silence_s: float) -> dict[str, Advert]:
+        """Take off what lives no longer than that."""
+        gone = {name: advert for name, advert in self.adverts.items() if advert.ttl_s <= silence_s}
+        self.adverts = {name: advert for name, advert in self.adverts.items() if advert.ttl_s > silence_s}
+        self._lives = None
+        return gone
+
     def lives(self) -> tuple[float, float]:
         if self._lives is None:
             found = {advert.ttl_s for advert in self.adverts.values()}
@@ -78,15 +84,16 @@ class Directory:
         self._visible: dict[str, Advert] = {}
         self._outranked: dict[str, list[Advert]] = {}
         self._leases: dict[str, _Lease] = {}
-        self._names: list[str] = []
-        """The visible names, sorted; within a bulk removal, also names that are gone by now."""
-        self._in_bulk = False
+        self._ended: dict[str, dict[str, Advert]] = {}
+        """What is on no lease any more and is still to be dropped, by holder and name."""
+        self._names = SortedNames()
+        """The visible names."""
         self._size = 0
 
     # --- questions ---
 
     def __len__(self) -> int:
-        """How many adverts are held, outranked ones included."""
+        """How many adverts there are, outranked ones and those still to be dropped included."""
         return self._size
 
     def get(self, name: str) -> Advert | None:
@@ -94,7 +101,7 @@ class Directory:
 
     def all(self) -> list[Advert]:
         """All visible adverts in the order of their names."""
-        return [self._visible[name] for name in self._names if name in self._visible]
+        return [self._visible[name] for name in self._names]
 
     def group(self, group: str, separator: str = "/") -> list[Advert]:
         """The visible adverts whose names begin with the group and the separator, in the order of their names."""
@@ -102,12 +109,11 @@ class Directory:
 
     def beginning_with(self, prefix: str) -> list[Advert]:
         """The visible adverts whose names begin so, in the order of their names."""
-        return [self._visible[name] for name in self._names_with(prefix) if name in self._visible]
+        return [self._visible[name] for name in self._names.beginning_with(prefix)]
 
     def count(self, prefix: str) -> int:
         """How many visible names begin so, without a look at each."""
-        start, end = self._places(prefix)
-        return end - start
+        return self._names.count(prefix)
 
     def held_by(self, holder: str) -> Iterable[Advert]:
         lease = self._leases.get(holder)
@@ -127,6 +133,11 @@ class Directory:
         lease = self._leases.get(holder)
         return lease.adverts.get(name) if lease else None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is something to be dropped."""
+        return bool(self._ended)
+
     def own(self, name: str) -> Advert | None:
         """What this node itself says of a name: the last of its programs' adverts."""
         return max((a for a in self._contenders(name) if a.node == self.node), key=_order, default=None)
@@ -140,13 +151,17 @@ class Directory:
 
     def put(self, advert: Advert, heard_at: float | None = None) -> bool:
         """Add or replace a holder's advert of a name; False when the directory is full and nothing was changed."""
-        lease = self._leases.get(advert.holder)
-        if self._size >= config.MAX_ADVERTS and self.held(advert.holder, advert.name) is None:
+        ended = self._ended.get(advert.holder, {}).get(advert.name)
+        if self._size >= config.MAX_ADVERTS and ended is None and self.held(advert.holder, advert.name) is None:
             return False
+        lease = self._leases.get(advert.holder)
         if lease is None:
             lease = self._leases[advert.holder] = _Lease(heard_at)
         own_before = self.own(advert.name) if advert.node == self.node else None
         before = lease.put(advert)
+        if ended is not None:  # back before it was dropped: nobody need hear of that
+            before = ended
+            self._forget_ended(advert.holder, advert.name)
         self._size += before is None
         self._replace(advert.name, before, advert)
         if advert.node == self.node:
@@ -171,7 +186,25 @@ class Directory:
 
     def remove_all(self, holder: str) -> None:
         """The end of a lease: all that it held goes."""
-        self._remove_many(holder, [advert.name for advert in self.held_by(holder)])
+        for advert in self.held_by(holder):
+            self.remove(holder, advert.name)
+
+    def end(self, holder: str) -> None:
+        """The end of a node's lease: all that it held is to be dropped."""
+        lease = self._leases.pop(holder, None)
+        if lease is not None:
+            self._note_ended(holder, lease.adverts)
+
+    def drop(self, most: int) -> None:
+        """Drop so many of the adverts that have ended, those of the holder that ended first before others'."""
+        while self._ended and most:
+            most -= 1
+            holder, adverts = next(iter(self._ended.items()))
+            name, advert = adverts.popitem()
+            if not adverts:
+                del self._ended[holder]
+            self._size -= 1
+            self._replace(name, advert, None)
 
     def renew(self, holder: str, heard_at: float) -> None:
         lease = self._leases.get(holder)
@@ -179,12 +212,15 @@ class Directory:
             lease.heard_at = heard_at
 
     def expire(self, holder: str, now: float) -> bool:
-        """Drop a silent holder's adverts whose time to live has passed; True when there were any."""
+        """End a silent node's adverts whose time to live has passed; True when there were any."""
         lease = self._leases.get(holder)
         if lease is None or lease.heard_at is None or now - lease.heard_at < lease.lives()[0]:
             return False
         silence_s = now - lease.heard_at
-        self._remove_many(holder, [a.name for a in lease.adverts.values() if a.ttl_s <= silence_s])
+        if lease.lives()[1] <= silence_s:
+            self.end(holder)
+        else:
+            self._note_ended(holder, lease.pop_past(silence_s))
         return True
 
     def readdress(self, ip: str) -> None:
@@ -196,16 +232,18 @@ class Directory:
 
     # --- inside ---
 
-    def _remove_many(self, holder: str, names: list[str]) -> None:
-        begins_bulk = len(names) >= BULK and not self._in_bulk
-        self._in_bulk = self._in_bulk or begins_bulk
-        try:
-            for name in names:
-                self.remove(holder, name)
-        finally:
-            if begins_bulk:
-                self._in_bulk = False
-                self._names = [name for name in self._names if name in self._visible]
+    def _note_ended(self, holder: str, adverts: dict[str, Advert]) -> None:
+        before = self._ended.get(holder)
+        if before is not None:
+            before.update(adverts)
+        elif adverts:
+            self._ended[holder] = adverts
+
+    def _forget_ended(self, holder: str, name: str) -> None:
+        adverts = self._ended[holder]
+        del adverts[name]
+        if not adverts:
+            del self._ended[holder]
 
     def _contenders(self, name: str) -> Iterator[Advert]:
         visible = self._visible.get(name)
@@ -223,7 +261,7 @@ class Directory:
         if not contenders:
             if seen is not None:
                 del self._visible[name]
-                self._forget_name(name)
+                self._names.remove(name)
                 self._tell(Event("left", seen))
             return
         winner = max(contenders, key=_order)
@@ -233,7 +271,7 @@ class Directory:
         else:
             self._outranked.pop(name, None)
         if seen is None:
-            self._note_name(name)
+            self._names.add(name)
             self._tell(Event("joined", winner))
         elif not winner.says_the_same_as(seen):
             self._tell(Event("changed", winner))
@@ -263,26 +301,6 @@ class Directory:
         if now is not before:
             for subscriber in tuple(self.on_own):
                 subscriber(name, now)
-
-    def _names_with(self, prefix: str) -> list[str]:
-        return self._names[slice(*self._places(prefix))]
-
-    def _places(self, prefix: str) -> tuple[int, int]:
-        """Where in the sorted names those with a prefix begin and end."""
-        start = bisect_left(self._names, prefix)
-        return start, bisect_left(self._names, True, start, key=lambda name: not name.startswith(prefix))
-
-    def _note_name(self, name: str) -> None:
-        place = bisect_left(self._names, name)
-        if place == len(self._names) or self._names[place] != name:
-            self._names.insert(place, name)
-
-    def _forget_name(self, name: str) -> None:
-        if self._in_bulk:
-            return  # swept out at its end
-        place = bisect_left(self._names, name)
-        if place < len(self._names) and self._names[place] == name:
-            del self._names[place]
 
 
 def _order(advert: Advert) -> tuple[int, str, str]:

@@ -1,7 +1,8 @@
 """The LAN protocol, sans I/O: datagrams and the time in; datagrams, directory changes and a wake-up time out.
 
 Each node tells everybody of its changes at once, and with each beat at which version its adverts are (telling.py). Who
-sees a version that it does not have asks for what is missing (peers.py). Who falls silent is probed, then dropped.
+sees a version that it does not have asks for what is missing (peers.py). Who falls silent is probed, then dropped;
+who claims to have moved is asked for where it was (moves.py).
 docs/protocol.md is the specification.
 
 Promises, held by tests/test_simulator.py: without loss, a change is everywhere after one datagram; with 30 % loss, in
@@ -24,6 +25,7 @@ from .advert import Advert
 from .contacts import Address, Contact, Contacts, Probes
 from .datagrams import Ask, Beat, Bye, Change, Foreign, Key, Malformed, Who
 from .directory import Directory
+from .moves import Moves
 from .peers import Peer, Peers
 from .telling import EVERYONE, Teller
 from .timers import Timers
@@ -65,7 +67,7 @@ class Lan:
         self.counters: Counter[str] = Counter()
         """What was received, and what was dropped or held back, by reason."""
         self.node = directory.node
-        self.peers = Peers(directory)
+        self.peers = Peers(directory, self.counters)
         self.contacts = Contacts(random.randbytes(32), self.peers.is_at)
         self._directory = directory
         self._random = random
@@ -73,6 +75,9 @@ class Lan:
         self._teller = Teller(self.node, self._timers, random, self._send_all, self._send, now)
         self._started_at = now
         self._probes = Probes(now)
+        self._moves = Moves(self.peers, self._timers, self._send_who, self._count_refuted, now)
+        self._turn_at = now
+        """When what takes long has its next turn, if that is still to come."""
         self._watched: dict[int, list[Peer]] = {}
         """Peers to be looked at, by the tick."""
         self._lately: dict[bytes, tuple[Address, float]] = {}
@@ -98,6 +103,7 @@ class Lan:
 
     def wake(self, now: float) -> None:
         self._timers.run(now)
+        self._work(now)
 
     def stop(self) -> None:
         """Say goodbye; nothing more is to be sent after it."""
@@ -141,7 +147,7 @@ class Lan:
         if isinstance(message, Beat):
             self._take_beat(message, source, now)
         elif isinstance(message, Change):
-            self._take_change(message, source, now)
+            self._take_change(message, data, source, now)
         elif isinstance(message, Who):
             self._take_who(message, source, contact, now, direct)
         elif isinstance(message, Key):
@@ -150,6 +156,15 @@ class Lan:
             self._take_ask(message, source, contact, now)
         else:
             self._take_bye(message, source, now)
+        self._work(now)
+
+    def _work(self, now: float) -> None:
+        """A turn of what takes long; the next one is soon, after programs have had theirs."""
+        if self.peers.unfinished:
+            self.peers.work()
+            if self.peers.unfinished and self._turn_at <= now:
+                self._turn_at = now + config.LEAST_WAIT_S
+                self._timers.at(self._turn_at, _wake)
 
     # --- what arrives ---
 
@@ -162,17 +177,15 @@ class Lan:
         if peer.behind:
             self._chase(peer, now)
 
-    def _take_change(self, change: Change, source: Address, now: float) -> None:
+    def _take_change(self, change: Change, data: bytes, source: Address, now: float) -> None:
         known = self.peers.get(change.node)
         if known is not None and source != known.address and change.place > known.place:
-            self._doubt(known, source, change.place, now)
+            self._moves.claim(known, source, change.place, now)
         peer = self._hear(change.node, change.seq, source, now)
         if peer is None:
             return
         peer.place = max(peer.place, change.place)
-        refused = self.peers.follow(peer, change, now)
-        if refused:
-            self.counters["over_limit"] += refused
+        self.peers.follow(peer, change, data, now)
         if peer.behind:
             self._chase(peer, now)
         suspect_at = peer.heard_at + config.SUSPECT_SHARE * self._directory.lives_of(peer.node)[0]
@@ -263,22 +276,8 @@ class Lan:
             self._directory.renew(node, now)
         return peer
 
-    def _doubt(self, peer: Peer, source: Address, place: int, now: float) -> None:
-        """It says that it has moved; or somebody else does. It has, unless it answers where it was."""
-        if peer.doubted_at is not None:
-            return
-        peer.doubted_at = now
-        for delay_s in config.MOVE_ASKS_S:
-            self._timers.at(now + delay_s, lambda _now: self._send_who(peer.address, PROBE))
-        self._timers.at(now + config.MOVE_S, lambda later: self._settle_doubt(peer, source, place, later))
-
-    def _settle_doubt(self, peer: Peer, source: Address, place: int, now: float) -> None:
-        doubted_at, peer.doubted_at = peer.doubted_at, None
-        if self.peers.get(peer.node) is not peer or doubted_at is None or peer.address_at > doubted_at:
-            self.counters["not_moved"] += 1
-            return
-        peer.place = place
-        self.peers.move(peer, source, now)
+    def _count_refuted(self) -> None:
+        self.counters["not_moved"] += 1
 
     def _watch_later(self, peer: Peer, at: float, now: float) -> None:
         """Nothing is urgent yet: peers that are due at about the same time are looked at together."""
@@ -327,7 +326,7 @@ class Lan:
             self.counters["probes_put_off"] += 1
             return wait_s
         self._send_who(peer.address, PROBE)
-        if peer.elsewhere is not None:
+        if peer.elsewhere is not None and not self._probes.wait_s(self.contacts.is_proved(peer.elsewhere), now):
             self._send_who(peer.elsewhere, PROBE)
         return max(config.PROBE_GAP_MIN_S, config.PROBE_GAP_SHARE * left_s)
 
@@ -390,3 +389,7 @@ class Lan:
             self.outbox.append(Send(data, address))
         else:
             self.counters["withheld"] += 1
+
+
+def _wake(_now: float) -> None:
+    """There is work, which each wake-up ends with."""

@@ -3,25 +3,46 @@
 A peer's changes are applied in the order of its versions. What comes early waits; what is missing is asked for. When a
 peer no longer tells of removals that we missed, its journal is read again from the start, and what it did not mention
 goes at the end: nothing flickers.
+
+What is many adverts at once is done in turns: whoever calls `work` gives it one, as long as there is something `unfinished`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from bisect import bisect_left
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
 from .. import config
+from . import datagrams
 from .advert import Advert
 from .contacts import Address
 from .datagrams import Change, Entry
 from .directory import Directory
+from .turns import Turns
 
 LATE_S: Final = 10.0
 """What a departed node sent before it left is not believed for so long. Longer: who is shut out by a forged goodbye
 stays out longer."""
+ENTRIES_AT_ONCE: Final = 200
+"""Entries taken in of changes that waited, and adverts dropped, before programs get their turn: 1 to 2 ms each. More: big
+directories are read faster, and hold programs up for longer."""
+
+
+class Kept(NamedTuple):
+    """A change that came before the one before it. It is kept as it came: decoded, it takes 22 kB."""
+
+    since: int
+    until: int
+    data: bytes
+    arrived_at: float
+
+
+_since = attrgetter("since")
 
 
 class Peer:
@@ -29,6 +50,7 @@ class Peer:
         "address",
         "address_at",
         "asked_at",
+        "catching_up",
         "chasing",
         "doubted_at",
         "early",
@@ -69,10 +91,12 @@ class Peer:
         """The highest version that it has told of."""
         self.horizon = 0
         """Where its horizon was when we began to read its journal."""
-        self.early: dict[int, tuple[Change, float]] = {}
-        """Changes that came before the one before them, with their time of arrival, by `since`."""
+        self.early: list[Kept] = []
+        """Changes that came before the one before them, in their order."""
+        self.catching_up = False
+        """Those that nothing is missing before are being taken in, or what is stale is being dropped."""
         self.stale: set[str] | None = None
-        """While its journal is read again: names not mentioned yet."""
+        """While its journal is read again, and until they are dropped: names not mentioned."""
         self.in_step = False
         """We had all that it advertises, and have not lost sight of it since."""
         self.chasing = False
@@ -90,8 +114,10 @@ class Peer:
 class Peers:
     """All peers, bounded, and the directory kept in step with what they say."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, counters: Counter[str]) -> None:
         self._directory = directory
+        self._counters = counters
+        self._turns = Turns()
         self._by_node: dict[str, Peer] = {}
         self._by_address: dict[Address, list[Peer]] = {}
         """Mostly one each: but a beacon may start anew at the port of the last one, and addresses can be forged."""
@@ -164,43 +190,75 @@ class Peers:
             self._departed.popitem(last=False)
         self._leave_address(peer)
         self._drop_early(peer)
-        self._directory.remove_all(peer.node)
+        peer.stale = None
+        self._directory.end(peer.node)
 
     def move(self, peer: Peer, address: Address, now: float) -> None:
         """It is reached somewhere else now: its adverts without an IP of their own move along."""
         self._leave_address(peer)
+        if address[0] != peer.address[0]:
+            self._turns.begin(self._move_adverts(peer, address[0]))
         peer.address, peer.address_at, peer.elsewhere = address, now, None
         self._on_machine.setdefault(address[0], set()).add(peer.node)
         self._by_address.setdefault(address, []).append(peer)
-        for advert in self._directory.held_by(peer.node):
-            if advert.picked:
-                port = advert.address.rpartition(":")[2]
-                self._directory.put(msgspec.structs.replace(advert, address=f"{address[0]}:{port}"))
+
+    # --- what takes long ---
+
+    @property
+    def unfinished(self) -> bool:
+        return self._turns.unfinished or self._directory.has_ended
+
+    def work(self) -> None:
+        """Go on for a turn."""
+        self._turns.take(ENTRIES_AT_ONCE)
+        self._directory.drop(ENTRIES_AT_ONCE)
+
+    def _move_adverts(self, peer: Peer, ip: str) -> Iterator[int]:
+        directory = self._directory
+        for advert in directory.held_by(peer.node):
+            if self._by_node.get(peer.node) is not peer or peer.address[0] != ip:
+                return
+            if advert.picked and directory.held(peer.node, advert.name) is advert:  # or else it was put since
+                directory.put(msgspec.structs.replace(advert, address=ip + advert.address_on_the_wire))
+            yield 1
+
+    def _catch_up(self, peer: Peer) -> Iterator[int]:
+        """Take in what came early and has nothing missing before it any more; at the end, drop what was not mentioned."""
+        while True:
+            if peer.early and peer.early[0].since <= peer.version:
+                kept = peer.early.pop(0)
+                self._early -= 1
+                change = datagrams.decode(kept.data) if kept.until > peer.version else None
+                if isinstance(change, Change):
+                    self._apply(peer, change, kept.arrived_at)
+                    self._look_whether_in_step(peer)
+                    yield len(change.entries)
+            elif peer.stale and not peer.behind:
+                self._directory.remove(peer.node, peer.stale.pop())
+            else:
+                break
+            yield 1
+        if not peer.behind:
+            peer.stale = None
+        peer.catching_up = False
 
     # --- following its journal ---
 
-    def follow(self, peer: Peer, change: Change, now: float) -> int:
-        """Apply a change as soon as everything before it is there; how many adverts a limit kept out."""
+    def follow(self, peer: Peer, change: Change, data: bytes, now: float) -> None:
+        """Apply a change, which came as `data`, as soon as everything before it is there."""
         peer.latest = max(peer.latest, change.until)
         if peer.version < change.horizon and peer.horizon < change.horizon:
             if peer.version:
                 self.start_again(peer)
             peer.horizon = change.horizon
         if change.since > peer.version:
-            if self._early < config.MAX_PENDING_CHANGES and change.since not in peer.early:
-                peer.early[change.since] = change, now
-                peer.progress_at = now
-                self._early += 1
-            return 0
-        refused = self._apply(peer, change, now)
-        while peer.early:
-            since = min(peer.early)
-            if since > peer.version:
-                break
-            self._early -= 1
-            refused += self._apply(peer, *peer.early.pop(since))
+            self._keep(peer, change, data, now)
+            return
+        self._apply(peer, change, now)
         self._look_whether_in_step(peer)
-        return refused
+        if not peer.catching_up and (peer.early or (peer.stale is not None and not peer.behind)):
+            peer.catching_up = True
+            self._turns.begin(self._catch_up(peer))
 
     def told_latest(self, peer: Peer, version: int, count: int) -> None:
         """Its newest beat says that its changes go up to a version, at which it has so many adverts.
@@ -214,7 +272,7 @@ class Peers:
         if count == 0:
             peer.stale = None
             peer.version = version
-            self._directory.remove_all(peer.node)
+            self._directory.end(peer.node)
         if peer.early and not peer.behind:
             self._drop_early(peer)
         self._look_whether_in_step(peer)
@@ -223,12 +281,12 @@ class Peers:
         """What we miss, each after a version up to another (0: to the end), the oldest first."""
         found = []
         version = peer.version
-        for since in sorted(peer.early):
-            if since > version:
-                found.append((version, since))
+        for kept in peer.early:
+            if kept.since > version:
+                found.append((version, kept.since))
                 if len(found) == most:
                     return found
-            version = max(version, peer.early[since][0].until)
+            version = max(version, kept.until)
         if version < peer.latest:
             found.append((version, 0))
         return found
@@ -238,41 +296,56 @@ class Peers:
         peer.version = 0
         peer.stale = {advert.name for advert in self._directory.held_by(peer.node)}
 
-    def _apply(self, peer: Peer, change: Change, arrived_at: float) -> int:
-        refused = 0
+    def _keep(self, peer: Peer, change: Change, data: bytes, now: float) -> None:
+        """Until what is missing before it has come. Where there is no room, what follows sooner takes the last one's place."""
+        place = bisect_left(peer.early, change.since, key=_since)
+        is_last = place == len(peer.early)
+        if not is_last and peer.early[place].since == change.since:
+            return
+        if not self._may_keep_another(peer):
+            if is_last:
+                return
+            peer.early.pop()
+            self._early -= 1
+        peer.early.insert(place, Kept(change.since, change.until, data, now))
+        peer.progress_at = now
+        self._early += 1
+
+    def _may_keep_another(self, peer: Peer) -> bool:
+        """No machine has more of them than are left for others."""
+        on_machine = sum(len(self._by_node[node].early) for node in self._on_machine[peer.address[0]])
+        return on_machine < config.MAX_PENDING_CHANGES - self._early
+
+    def _apply(self, peer: Peer, change: Change, arrived_at: float) -> None:
         if change.until <= peer.version:
-            return refused
+            return
+        directory, node, room = self._directory, peer.node, self._room_for(peer)
         for entry in change.entries:
             if peer.stale is not None:
                 peer.stale.discard(entry.name)
             if entry.version <= peer.version:
                 continue  # told again
             if entry.address is None:
-                self._directory.remove(peer.node, entry.name)
-            elif not self._room_for(peer, entry) or not self._directory.put(
-                _advert(peer, entry, arrived_at), peer.heard_at
-            ):
-                refused += 1
+                room += directory.remove(node, entry.name)
+                continue
+            is_new = directory.held(node, entry.name) is None
+            if (is_new and room <= 0) or not directory.put(_advert(peer, entry, arrived_at), peer.heard_at):
+                self._counters["over_limit"] += 1
+            else:
+                room -= is_new
         peer.version = change.until
         peer.progress_at = max(peer.progress_at, arrived_at)
-        if peer.stale is not None and not peer.behind:
-            for name in peer.stale:
-                self._directory.remove(peer.node, name)
-            peer.stale = None
-        return refused
 
     def _look_whether_in_step(self, peer: Peer) -> None:
         if not peer.in_step and not peer.behind:
             peer.in_step = True
             self.on_near(peer.node)
 
-    def _room_for(self, peer: Peer, entry: Entry) -> bool:
+    def _room_for(self, peer: Peer) -> int:
+        """How many adverts more it may have."""
         count = self._directory.count_held_by
-        has_room = (
-            count(peer.node) < config.MAX_ADVERTS_PER_NODE
-            and sum(map(count, self._on_machine[peer.address[0]])) < config.MAX_ADVERTS_PER_MACHINE
-        )
-        return has_room or self._directory.held(peer.node, entry.name) is not None
+        on_machine = sum(map(count, self._on_machine[peer.address[0]]))
+        return min(config.MAX_ADVERTS_PER_NODE - count(peer.node), config.MAX_ADVERTS_PER_MACHINE - on_machine)
 
     def _has_room(self, ip: str) -> bool:
         return len(self._on_machine.get(ip, ())) < config.MAX_NODES_PER_MACHINE

@@ -6,8 +6,13 @@ believes it nothing before it has answered a challenge, which only somebody aliv
 no count is taken twice, and no challenge is answered twice. So nothing that was recorded before helps, whoever has restarted
 since, and no clock is asked.
 
-Promises, held by tests/test_sealed.py and tests/test_security_document.py: without the secret nothing gets in and nothing is
-answered; an answer is never longer than what it answers; who replays keeps no node from proving itself again.
+Who replays gets in nobody's way by it. A node is challenged for the newest of its datagrams alone, by its count: what lives
+says something newer than all that was recorded. Who copies that faster than the network is challenged too, with the same
+nonce, and can only hand it on. And a challenge names who is to answer it: nobody else does.
+
+Promises, held by tests/test_sealed.py, tests/test_sealed_replays.py and tests/test_security_document.py: without the secret
+nothing gets in and nothing is answered; an answer is never longer than what it answers; who replays keeps no node from
+proving itself, the first time or again.
 """
 
 from __future__ import annotations
@@ -32,6 +37,9 @@ NONCE_LENGTH: Final = 8
 NO_NONCE: Final = b" " * NONCE_LENGTH
 WINDOW: Final = 64
 """Counts so far behind the highest are still taken, once: datagrams overtake each other."""
+MAX_ASKED: Final = 4
+"""IPs that are challenged in the name of one node at a time: those of a machine on several networks, or of who copies it. More:
+who forges sources must copy a datagram more often to be challenged in its node's place, but brings about more challenges."""
 
 
 class _Session:
@@ -58,6 +66,54 @@ class _Session:
         self.seen |= bit
         return True
 
+    def is_silent(self, now: float) -> bool:
+        return now - self.heard_at > config.SESSION_SILENT_S
+
+    def is_over(self, now: float) -> bool:
+        return self.is_silent(now) or now - self.proved_at > config.SESSION_S + config.SESSION_SILENT_S
+
+    def is_due(self, now: float) -> bool:
+        """Whether its node is to prove itself again."""
+        return self.is_silent(now) or now - self.proved_at > config.SESSION_S
+
+
+class _Challenge:
+    """What a node is to answer with, and who was challenged in its name."""
+
+    __slots__ = ("_asked", "_asked_at", "_highest", "_made_at", "_nonce")
+
+    def __init__(self) -> None:
+        self._nonce = NO_NONCE
+        self._made_at = -inf
+        self._highest = -1
+        """Of the counts heard."""
+        self._asked: set[str] = set()
+        """The IPs challenged since ..."""
+        self._asked_at = -inf
+
+    def nonce_for(self, count: int, ip: str, now: float) -> bytes:
+        """For who sent this count from there; NO_NONCE where it is older than the newest, or that IP was challenged just now.
+
+        One nonce for all that are asked: whatever others send, the one of who lives stands.
+        """
+        if count < self._highest:
+            return NO_NONCE
+        if count > self._highest and now - self._asked_at >= config.CHALLENGE_AGAIN_S:
+            self._asked_at = now
+            self._asked.clear()
+            if now - self._made_at > config.SESSION_SILENT_S / 2:  # the other half is for the response
+                self._nonce = base64url(os.urandom(NONCE_LENGTH * 3 // 4))
+                self._made_at = now
+        self._highest = count
+        if ip in self._asked or len(self._asked) >= MAX_ASKED:
+            return NO_NONCE
+        self._asked.add(ip)
+        return self._nonce
+
+    def is_answered_by(self, nonce: bytes, now: float) -> bool:
+        """Not when it comes late: it was held back, perhaps."""
+        return now - self._made_at <= config.SESSION_SILENT_S and compare_digest(nonce, self._nonce)
+
 
 class SealedWire:
     def __init__(self, key: bytes, room: str, node: str, counters: Counter[str], now: float) -> None:
@@ -70,11 +126,14 @@ class SealedWire:
         self._counters = counters
         self._count = 0
         self._sessions: dict[bytes, _Session] = {}
-        self._challenges: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
-        """The nonce that a node is to answer with, and when it was asked."""
+        self._challenges: OrderedDict[bytes, _Challenge] = OrderedDict()
+        """Of the nodes that are to prove themselves."""
         self._answered: OrderedDict[bytes, int] = OrderedDict()
         """The count of each node's last challenge that was answered: what is not higher is a replay."""
-        self._challenges_left = Budget(config.CHALLENGES_PER_S, now)
+        self._new_left = Budget(config.CHALLENGES_PER_S, now)
+        """Challenges to nodes never believed ..."""
+        self._back_left = Budget(config.CHALLENGES_PER_S, now)
+        """... and to those that were silent: they do not wait behind what is replayed of the others."""
         self._answers_left = Budget(config.CHALLENGES_PER_S, now)
 
     def seal(self, data: bytes) -> bytes:
@@ -96,12 +155,13 @@ class SealedWire:
             return None
         if kind != DATA and len(body) != 2 * NONCE_LENGTH:
             self._counters["malformed"] += 1
-        elif kind == CHALLENGE:
+        elif kind == CHALLENGE and body[NONCE_LENGTH:] == self._node:
             self._respond(node, count, body[:NONCE_LENGTH], source, now)
-        elif kind == RESPONSE:
-            self._take_response(node, count, body[:NONCE_LENGTH], now)
+        elif kind == RESPONSE and self._proves(node, count, body[:NONCE_LENGTH], now):
             if body[NONCE_LENGTH:] != NO_NONCE:
                 self._respond(node, count, body[NONCE_LENGTH:], source, now)
+        elif kind != DATA:
+            self._counters["unproved"] += 1
         elif self._admits(node, count, source, now):
             return MAGIC + body
         return None
@@ -110,41 +170,41 @@ class SealedWire:
 
     def _admits(self, node: bytes, count: int, source: Address, now: float) -> bool:
         session = self._sessions.get(node)
-        if session is None or now - session.heard_at > config.SESSION_SILENT_S:
-            self._challenge(node, source, now)
+        is_new = session is None or session.take(count)
+        if session is None or (session.is_due(now) and count == session.highest):
+            self._challenge(node, count, source, now)
+        if session is None or session.is_over(now):
             self._counters["unproved"] += 1
             return False
-        if now - session.proved_at > config.SESSION_S:
-            self._challenge(node, source, now, is_known=True)
-            if now - session.proved_at > config.SESSION_S + config.SESSION_SILENT_S:
-                self._counters["unproved"] += 1
-                return False
-        if not session.take(count):
+        if not is_new:
             self._counters["copies"] += 1
             return False
         session.heard_at = now
         return True
 
-    def _challenge(self, node: bytes, source: Address, now: float, is_known: bool = False) -> None:
-        """`is_known`: it was believed up to now, and does not wait behind whatever somebody replays."""
-        nonce = self._nonce_for(node, now, is_known)
+    def _challenge(self, node: bytes, count: int, source: Address, now: float) -> None:
+        session = self._sessions.get(node)
+        budget: Budget | None = self._new_left
+        if session is not None:
+            budget = self._back_left if session.is_silent(now) else None
+        nonce = self._nonce_for(node, count, source, now, budget)
         if nonce != NO_NONCE:
-            self.outbox.append((self._sealed(CHALLENGE, nonce + NO_NONCE), source))
+            self.outbox.append((self._sealed(CHALLENGE, nonce + node), source))
 
-    def _nonce_for(self, node: bytes, now: float, is_known: bool = False) -> bytes:
-        """A nonce for a node to prove itself with; NO_NONCE where it has one, or too many others were asked."""
-        _, asked_at = self._challenges.get(node, (b"", -inf))
-        if now - asked_at < config.CHALLENGE_AGAIN_S or not (is_known or self._challenges_left.take(now)):
+    def _nonce_for(self, node: bytes, count: int, source: Address, now: float, budget: Budget | None) -> bytes:
+        """A nonce for a node to prove itself with, if it is challenged there by now."""
+        challenge = self._challenges.get(node) or _Challenge()
+        nonce = challenge.nonce_for(count, source[0], now)
+        if nonce == NO_NONCE or not (budget is None or budget.take(now)):
             return NO_NONCE
-        nonce = base64url(os.urandom(NONCE_LENGTH * 3 // 4))
-        self._challenges[node] = nonce, now
+        self._challenges[node] = challenge
         self._challenges.move_to_end(node)
         if len(self._challenges) > config.MAX_NODES:
             self._challenges.popitem(last=False)
         return nonce
 
     def _respond(self, node: bytes, count: int, nonce: bytes, source: Address, now: float) -> None:
-        """To whoever has the secret, once; to a node that is new, with a challenge in the same datagram, as long as its own."""
+        """To whoever has the secret, once; if it is to prove itself too, with a challenge in the same datagram."""
         if count <= self._answered.get(node, 0):
             self._counters["copies"] += 1
             return
@@ -156,27 +216,28 @@ class SealedWire:
         if len(self._answered) > config.MAX_NODES:
             self._answered.popitem(last=False)
         session = self._sessions.get(node)
-        is_new = session is None or now - session.heard_at > config.SESSION_SILENT_S
-        own_nonce = self._nonce_for(node, now) if is_new else NO_NONCE
+        own_nonce = NO_NONCE
+        if session is None or session.is_due(now):
+            own_nonce = self._nonce_for(node, count, source, now, budget=None)
         self.outbox.append((self._sealed(RESPONSE, nonce + own_nonce), source))
 
-    def _take_response(self, node: bytes, count: int, nonce: bytes, now: float) -> None:
-        wanted, asked_at = self._challenges.get(node, (b"", -inf))
-        if now - asked_at > config.SESSION_SILENT_S or not compare_digest(nonce, wanted):  # late: held back, perhaps
-            self._counters["unproved"] += 1
-            return
+    def _proves(self, node: bytes, count: int, nonce: bytes, now: float) -> bool:
+        """Whether a node has answered its challenge; it is believed from now on."""
+        challenge = self._challenges.get(node)
+        if challenge is None or not challenge.is_answered_by(nonce, now):
+            return False
         del self._challenges[node]
         session = self._sessions.get(node)
-        if session is not None and now - session.heard_at <= config.SESSION_SILENT_S:
+        if session is not None and not session.is_silent(now):
             session.proved_at = session.heard_at = now
-            return
-        if session is None and len(self._sessions) >= config.MAX_NODES and not self._forget_silent(now):
+        elif session is None and len(self._sessions) >= config.MAX_NODES and not self._forget_silent(now):
             self._counters["over_limit"] += 1
-            return
-        self._sessions[node] = _Session(count, now)
+        else:
+            self._sessions[node] = _Session(count, now)
+        return True
 
     def _forget_silent(self, now: float) -> bool:
-        silent = [node for node, session in self._sessions.items() if now - session.heard_at > config.SESSION_SILENT_S]
+        silent = [node for node, session in self._sessions.items() if session.is_silent(now)]
         for node in silent:
             del self._sessions[node]
         return bool(silent)

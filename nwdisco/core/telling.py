@@ -6,7 +6,6 @@ answer tells one asker what it missed. What is heard from others is lan.py's bus
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -17,6 +16,7 @@ from .advert import Advert
 from .budget import Budget
 from .contacts import Address
 from .datagrams import Beat, Bye
+from .fair_queue import Answer, FairQueue
 from .journal import Journal
 from .timers import Timers
 
@@ -28,7 +28,11 @@ BROADCAST: Final = "broadcast"
 HEADER_ROOM: Final = 140
 """Bytes of a change datagram that its entries cannot have."""
 MAX_ANSWERS_EACH: Final = 16
-"""Parts of our changes that one address may wait for at a time."""
+"""Stretches of our changes that one address may wait for at a time."""
+MAX_ANSWERS_PER_MACHINE: Final = 128
+"""And all addresses of one IP: two for each of MAX_NODES_PER_MACHINE beacons. What waits is sent even if who asked has gone."""
+MAX_ANSWERS: Final = 4096
+"""And everybody together. Past this or the one before, who waits for most has the newest of it dropped."""
 
 
 class Teller:
@@ -62,9 +66,12 @@ class Teller:
         self._announces_left = Budget(config.CHANGES_PER_S, now)
         self._repeating = False
         self._repeat_step = 0
-        self._answers: deque[tuple[Address, int, int]] = deque()
-        """Who is being answered: after which version, up to which. At most MAX_ANSWERS_EACH for each address."""
-        self._answering = False
+        self._answers = FairQueue(MAX_ANSWERS_EACH, MAX_ANSWERS_PER_MACHINE, MAX_ANSWERS)
+        self._answer_planned = False
+        self._parts_left = 0
+        """Parts of answers that may go out ..."""
+        self._parts_until = now
+        """... until then; from then on, as many as ever."""
 
     # --- changes ---
 
@@ -159,31 +166,33 @@ class Teller:
         """Tell one address where we are and what changed after `since`, up to `until` (0: to the end)."""
         self._to_one(self._encode_beat(), address)
         until = min(until or self._announced, self._announced)
-        if since >= until or len(self._answers) >= config.MAX_NODES:
-            return
-        waiting = [answer for answer in self._answers if answer[0] == address]
-        if any(begun <= since and until <= end for _, begun, end in waiting) or len(waiting) == MAX_ANSWERS_EACH:
-            return  # on its way
-        for answer in waiting:
-            if since <= answer[1] and answer[2] <= until:
-                self._answers.remove(answer)
-        self._answers.append((address, since, until))
-        if not self._answering:
-            self._continue_answers(now)
+        waiting = self._answers.of(address)
+        if since >= until or any(answer.covers(since, until, now) for answer in waiting):
+            return  # nothing is new, or it is on its way
+        for answer in [answer for answer in waiting if since <= answer.since and answer.until <= until]:
+            self._answers.remove(answer)
+        self._answers.put(Answer(address, since, until))
+        if not self._answer_planned:
+            self._send_answers(now)
 
-    def _continue_answers(self, now: float) -> None:
-        """Send the next datagrams of the answers under way, so many that no receiver is overrun."""
-        left = config.ANSWER_PARTS
-        while self._answers and left:
-            address, since, until = self._answers.popleft()
-            for data, reached in self._changes(since, until, now, left):
-                self._to_one(data, address)
-                since, left = reached, left - 1
-            if since < until:
-                self._answers.appendleft((address, since, until))
-        self._answering = bool(self._answers)
-        if self._answering:
-            self._timers.at(now + config.ANSWER_GAP_S, self._continue_answers)
+    def _send_answers(self, now: float) -> None:
+        """The next parts of what waits, so few at a time, over all answers together, that no receiver is overrun."""
+        if now >= self._parts_until:
+            self._parts_left = config.ANSWER_PARTS
+            self._parts_until = now + config.ANSWER_GAP_S
+        while self._answers and self._parts_left:
+            answer = self._answers.next()
+            most = 1 if len(self._answers) > 1 else self._parts_left  # made together, parts cost less
+            parts = self._changes(answer.since, answer.until, now, most)
+            for data, _ in parts:
+                self._to_one(data, answer.address)
+            self._parts_left -= len(parts)
+            answer.went(parts[-1][1], now)
+            if answer.since == answer.until:
+                self._answers.remove(answer)
+        self._answer_planned = bool(self._answers)
+        if self._answer_planned:
+            self._timers.at(self._parts_until, self._send_answers)
 
     # --- change datagrams ---
 
