@@ -105,9 +105,13 @@ class Probes:
         self._turn_at = now
         """Up to when the turns are given away."""
 
+    def take(self, is_proved: bool, now: float) -> bool:
+        """Whether one more may be sent now."""
+        return (is_proved or self._unproved_left.take(now)) and self._left.take(now)
+
     def wait_s(self, is_proved: bool, now: float) -> float:
         """0 when a probe may be sent now; else how long until it is this one's turn to ask again."""
-        if (is_proved or self._unproved_left.take(now)) and self._left.take(now):
+        if self.take(is_proved, now):
             return 0.0
         self._turn_at = max(self._turn_at, now) + 1 / config.PROBES_PER_S
         return max(self._turn_at - now, config.PROBE_GAP_MIN_S)

@@ -223,6 +223,9 @@ class Lan:
             contact.proved = True
             if peer is not None:
                 peer.address_at = now
+                peer.horizon_seq = (
+                    -1
+                )  # as below, but it need not be silent: what it tells of itself must not be left out
                 if now - peer.heard_at > config.SUSPECT_SHARE * config.TTL_S:
                     peer.seq = -1  # it lives: whatever sequence number somebody made us believe is void
                 peer.heard_at = now
@@ -326,7 +329,7 @@ class Lan:
             self.counters["probes_put_off"] += 1
             return wait_s
         self._send_who(peer.address, PROBE)
-        if peer.elsewhere is not None and not self._probes.wait_s(self.contacts.is_proved(peer.elsewhere), now):
+        if peer.elsewhere is not None and self._probes.take(self.contacts.is_proved(peer.elsewhere), now):
             self._send_who(peer.elsewhere, PROBE)
         return max(config.PROBE_GAP_MIN_S, config.PROBE_GAP_SHARE * left_s)
 

@@ -57,6 +57,7 @@ class Peer:
         "elsewhere",
         "heard_at",
         "horizon",
+        "horizon_seq",
         "in_step",
         "latest",
         "node",
@@ -90,7 +91,9 @@ class Peer:
         self.latest = 0
         """The highest version that it has told of."""
         self.horizon = 0
-        """Where its horizon was when we began to read its journal."""
+        """Where its horizon was when we began to read its journal ..."""
+        self.horizon_seq = -1
+        """... and which of its datagrams told of that: older ones may tell of adverts whose removal nobody tells any more."""
         self.early: list[Kept] = []
         """Changes that came before the one before them, in their order."""
         self.catching_up = False
@@ -247,10 +250,13 @@ class Peers:
     def follow(self, peer: Peer, change: Change, data: bytes, now: float) -> None:
         """Apply a change, which came as `data`, as soon as everything before it is there."""
         peer.latest = max(peer.latest, change.until)
+        if peer.version < peer.horizon and change.horizon < peer.horizon and change.seq < peer.horizon_seq:
+            return
         if peer.version < change.horizon and peer.horizon < change.horizon:
+            self._drop_early(peer)
             if peer.version:
                 self.start_again(peer)
-            peer.horizon = change.horizon
+            peer.horizon, peer.horizon_seq = change.horizon, change.seq
         if change.since > peer.version:
             self._keep(peer, change, data, now)
             return
