@@ -237,7 +237,7 @@ def test_registries_come_and_go_and_leave_no_thread_and_no_file(etcd: Etcd, pref
     def use() -> None:
         heard = Heard()
         for number in range(3):
-            with EtcdRegistry(etcd.address, prefix=prefix) as registry:
+            with EtcdRegistry(etcd.address, prefix=prefix, timeout_s=DEADLINE_S) as registry:
                 registry.follow("", heard.append)
                 registry.watch("a")
                 registry.put(f"a/{threading.get_ident()}/{number}", "1", lease=registry.lease(TTL_S))

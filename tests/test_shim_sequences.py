@@ -88,7 +88,7 @@ def articles_sequence(shim: Shim) -> str:
         (found,) = other.ask(type="query", key="redis1")["services"]
         assert (found["key"], found["values"]) == ("redis1", "123456@127.0.0.1:6379")
         while "redis2" in lines.names():
-            assert time.monotonic() - registered < LEASE_S + 2
+            assert time.monotonic() - registered < LEASE_S + 10, "that is not its timeout"
             time.sleep(0.01)
         gone = time.monotonic()
         assert gone - sent >= LEASE_S - 0.05, "redis2 was gone before its time"
