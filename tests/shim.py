@@ -10,13 +10,14 @@ import itertools
 import json
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -331,6 +332,27 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 10_000), limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def ask_much_and_never_read(shim: Shim, holder: Wire, deaf: Wire) -> None:
+    """What `deaf` has not read stays bounded in the beacon; others are served meanwhile, and so is it, once it reads."""
+    for number in range(300):  # a query of all of them takes 200 kB
+        holder.register(f"lamp/{number}", "10.0.0.1:80", properties=FILLER)
+    before_mb = shim.memory_mb()
+    deaf.end.setblocking(False)
+    sent, query = 0, b'{"type":"query","key":"all"}\r\n' * 100
+    with suppress(ssl.SSLWantWriteError, BlockingIOError):
+        while sent < 5_000_000:
+            sent += deaf.end.send(query)
+    assert sent > 10_000, "so many queries that all their answers take 60 MB"
+    for _ in range(20):
+        shim.check_serves()
+    grown_mb = shim.memory_mb() - before_mb
+    print(f"{sent / 1e6:.1f} MB of queries taken, {grown_mb:.1f} MB more memory")
+    assert grown_mb < 20
+    deaf.end.settimeout(DEADLINE_S)
+    for _ in range(20):
+        assert len(deaf.line()["services"]) == 300, "once it reads, it gets its answers"
 
 
 @contextmanager

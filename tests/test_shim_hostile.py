@@ -29,6 +29,7 @@ from tests.shim import (
     Program,
     Shim,
     Wire,
+    ask_much_and_never_read,
     flood,
     frame,
     many_files,
@@ -241,23 +242,7 @@ def test_who_sends_slowly_or_stops_is_closed_after_a_bounded_time_and_others_are
 
 def test_a_client_that_asks_much_and_never_reads_takes_no_memory_and_others_are_served(own_shim: Shim) -> None:
     with own_shim.wire() as holder, Wire(own_shim.address, receive_buffer=4096) as deaf:
-        for number in range(300):  # a query of all of them takes 200 kB
-            holder.register(f"lamp/{number}", "10.0.0.1:80", properties=FILLER)
-        before_mb = own_shim.memory_mb()
-        deaf.end.setblocking(False)
-        sent, query = 0, b'{"type":"query","key":"all"}\r\n'
-        with suppress(BlockingIOError):
-            while sent < 5_000_000:
-                sent += deaf.end.send(query * 1000)
-        assert sent > 10_000, "so many queries that all their answers take 60 MB"
-        for _ in range(20):
-            own_shim.check_serves()
-        grown_mb = own_shim.memory_mb() - before_mb
-        print(f"{sent / 1e6:.1f} MB of queries taken, {grown_mb:.1f} MB more memory")
-        assert grown_mb < 20
-        deaf.end.settimeout(DEADLINE_S)
-        for _ in range(20):
-            assert len(deaf.line()["services"]) == 300, "once it reads, it gets its answers"
+        ask_much_and_never_read(own_shim, holder, deaf)
 
 
 def test_watchers_that_never_read_are_cut_off_and_others_hear_everything(own_shim: Shim) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nwdisco import config
 from nwdisco.beacon.doors.tls import MAX_HANDSHAKE, Tls, server_context
 from tests.machines import DEADLINE_S, wait_until
-from tests.shim import FILLER, NOTHING, NOTHING_LINE, QUERY, QUERY_LINE, Wire, frame
+from tests.shim import NOTHING, NOTHING_LINE, QUERY, QUERY_LINE, Wire, ask_much_and_never_read, frame
 from tests.shim_door import (
     Certificate,
     SecuredShim,
@@ -136,23 +136,7 @@ def test_a_client_that_asks_much_and_never_reads_takes_no_memory_and_others_are_
     own_shim: SecuredShim, context: ssl.SSLContext
 ) -> None:
     with own_shim.wire() as holder, TlsWire(own_shim.address, context, receive_buffer=4096) as deaf:
-        for number in range(300):  # a query of all of them takes 200 kB
-            holder.register(f"lamp/{number}", "10.0.0.1:80", properties=FILLER)
-        before_mb = own_shim.memory_mb()
-        deaf.end.setblocking(False)
-        sent, query = 0, b'{"type":"query","key":"all"}\r\n' * 100
-        with suppress(ssl.SSLWantWriteError, BlockingIOError):
-            while sent < 5_000_000:
-                sent += deaf.end.send(query)
-        assert sent > 10_000, "so many queries that all their answers take 60 MB"
-        for _ in range(20):
-            own_shim.check_serves()
-        grown_mb = own_shim.memory_mb() - before_mb
-        print(f"{sent / 1e6:.1f} MB of queries taken, {grown_mb:.1f} MB more memory")
-        assert grown_mb < 20
-        deaf.end.settimeout(DEADLINE_S)
-        for _ in range(20):
-            assert len(deaf.line()["services"]) == 300, "once it reads, it gets its answers"
+        ask_much_and_never_read(own_shim, holder, deaf)
 
 
 def test_older_versions_are_refused_with_tls_s_own_alert_and_counted(shim: SecuredShim) -> None:
